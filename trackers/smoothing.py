@@ -1,0 +1,239 @@
+"""Backward in time: cover that leads and lags every detection.
+
+`smooth` has the whole file, `LookAhead` a bounded window of a stream; both place each track in a
+frame with `place`, from the detections before and after it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import accumulate
+from math import hypot
+
+from veilcast.config import Tracking
+from veilcast.trackers import kalman
+from veilcast.trackers.assignment import head_px, hull
+from veilcast.trackers.base import Observation
+from veilcast.trackers.life import CONFIRMED_HITS, Hit, Life, at_border, grown, moved
+from veilcast.trackers.linking import bridge, extend_back
+from veilcast.trackers.online import KalmanTracker
+from veilcast.types import Box, Track, TrackState
+
+DOUBT_HEADS = 0.8  # of distance between the first two detections of a track
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A track as a curve in time: its detections and the smoothed state at each of them."""
+
+    id: int
+    segment: int
+    hits: tuple[Hit, ...]
+    states: tuple[kalman.State, ...]
+    confirmed: bool
+
+    @classmethod
+    def of(cls, life: Life) -> Path:
+        start = life.hits[0].time
+        states = kalman.smooth(
+            [hit.face.box for hit in life.hits], [float(hit.time - start) for hit in life.hits]
+        )
+        confirmed = max(life.seen, len(life.hits)) >= CONFIRMED_HITS
+        return cls(life.id, life.segment, tuple(life.hits), tuple(states), confirmed)
+
+    def at(self, time: Fraction) -> tuple[kalman.State, Hit]:
+        """The state at any time, and the detection from which landmarks are taken."""
+        after = bisect_right(self.hits, time, key=lambda hit: hit.time)
+        if after == 0:
+            return kalman.predict(self.states[0], float(time - self.hits[0].time)), self.hits[0]
+        before = self.hits[after - 1]
+        if before.time == time or after == len(self.hits):
+            return kalman.predict(self.states[after - 1], float(time - before.time)), before
+        gap = self.hits[after].time - before.time
+        share = (time - before.time) / gap
+        state = kalman.between(self.states[after - 1], self.states[after], float(gap), float(share))
+        return state, before if share < Fraction(1, 2) else self.hits[after]
+
+    def doubtful(self, time: Fraction) -> list[Box]:
+        """Between the first two detections, where they may be two people: both boxes, to be covered
+        until the second. They may be where they lie far apart and the third does not bear them out."""
+        if len(self.hits) < 2 or not self.hits[0].time < time < self.hits[1].time:
+            return []
+        first, second = self.hits[0].face.box, self.hits[1].face.box
+        x, y = second.centre
+        if len(self.hits) > 2:  # where a face that moves on evenly was before
+            share = float((self.hits[1].time - self.hits[0].time) / (self.hits[2].time - self.hits[1].time))
+            u, v = self.hits[2].face.box.centre
+            x, y = x - (u - x) * share, y - (v - y) * share
+        apart_px = hypot(x - first.centre[0], y - first.centre[1])
+        return [first, second] if apart_px > DOUBT_HEADS * head_px(first) else []
+
+    def lead_s(self, settings: Tracking) -> float:
+        return settings.lead_s if self.confirmed else settings.lone_s
+
+    def is_lost(self, lag_s: float, size: tuple[int, int]) -> bool:
+        """Whether it ends in the middle of the picture: where its prediction is when the lag is over."""
+        end = kalman.predict(self.states[-1], lag_s)
+        return self.confirmed and not at_border(kalman.box_of(end), size)
+
+
+def place(
+    path: Path,
+    index: int,
+    time: Fraction,
+    misses: int,
+    settings: Tracking,
+    size: tuple[int, int],
+    lag_s: float,
+) -> Track | None:
+    """The track in one frame; None where it is not there, or has left the picture.
+
+    misses: looked-at frames since its last detection; lag_s: how long it is carried after the last one.
+    """
+    if time < path.hits[0].time - Fraction(path.lead_s(settings)):
+        return None
+    late_s = float(time - path.hits[-1].time)
+    lag_s = lag_s if path.confirmed else settings.lone_s
+    lost = late_s > lag_s and misses > 0
+    if lost and (late_s > lag_s + settings.hold_s or not path.is_lost(lag_s, size)):
+        return None
+    state, hit = path.at(time)
+    box = kalman.box_of(state)
+    if hit.index == index:
+        kind = TrackState.CONFIRMED if path.confirmed else TrackState.TENTATIVE
+        return Track(path.id, hull([hit.cover, box]), hit.face.landmarks, kind, 0, hit.face.score)
+    cover = hull([grown(state, settings), *path.doubtful(time)])
+    if not cover.intersection(Box(0, 0, *size)):
+        return None
+    kind = TrackState.LOST if lost else TrackState.SMOOTHED
+    return Track(path.id, cover, moved(hit.face.landmarks, hit.face.box, box), kind, misses)
+
+
+def smooth(
+    observations: Sequence[Observation], settings: Tracking, size: tuple[int, int], strong: float = 0.0
+) -> list[tuple[Track, ...]]:
+    """The tracks in every frame of a whole file, in the order of `observations`.
+
+    Forward association, then back along weak detections, gaps bridged, each track smoothed (RTS),
+    led by `lead_s`, lagged by `lag_s`; nothing crosses a hard cut.
+    """
+    lives = follow(observations, settings, size, strong)
+    extend_back(lives, observations, settings)
+    paths = [Path.of(life) for life in bridge(lives, settings)]
+    placed: list[list[Track]] = [[] for _ in observations]
+    times = [seen.time for seen in observations]
+    looks = list(accumulate(seen.faces is not None for seen in observations))
+    segments = list(accumulate(seen.cut for seen in observations))
+    position = {seen.index: n for n, seen in enumerate(observations)}
+    for path in paths:
+        hit_looks = [(hit.time, looks[position[hit.index]]) for hit in path.hits]
+        first = bisect_right(times, path.hits[0].time - Fraction(path.lead_s(settings)) - 1)
+        for n in range(first, len(times)):
+            if segments[n] != path.segment:
+                if segments[n] > path.segment:
+                    break
+                continue
+            before = bisect_right(hit_looks, times[n], key=lambda pair: pair[0])
+            misses = looks[n] - hit_looks[before - 1][1] if before else 0
+            track = place(path, observations[n].index, times[n], misses, settings, size, settings.lag_s)
+            if track is not None:
+                placed[n].append(track)
+            elif times[n] > path.hits[-1].time:
+                break
+    return [tuple(tracks) for tracks in placed]
+
+
+def unknown(observations: Sequence[Observation], settings: Tracking) -> list[bool]:
+    """Which frames nobody knows anything about: no frame of the same scene within `lead_s` was looked
+    at. A scene that is shorter than the detector's schedule is the usual case; unknown means covered."""
+    scenes = list(accumulate(seen.cut for seen in observations))
+    reach = Fraction(settings.lead_s)
+    near = [False] * len(observations)
+    for order in (range(len(near)), range(len(near) - 1, -1, -1)):
+        last: tuple[int, Fraction] | None = None
+        for n in order:
+            seen = observations[n]
+            if seen.faces is not None:
+                last = (scenes[n], seen.time)
+            if last is not None and last[0] == scenes[n] and abs(seen.time - last[1]) <= reach:
+                near[n] = True
+    return [not known for known in near]
+
+
+def follow(
+    observations: Sequence[Observation], settings: Tracking, size: tuple[int, int], strong: float
+) -> list[Life]:
+    """The forward pass: all tracks with all their detections, in the order of their ids."""
+    lives: list[Life] = []
+    tracker = KalmanTracker(settings, size, strong, history=None, retired=lives.append)
+    for seen in observations:
+        if seen.cut:
+            tracker.cut()
+        tracker.advance(seen.index, seen.time, seen.faces)
+    tracker.cut()
+    return sorted(lives, key=lambda life: life.id)
+
+
+class LookAhead:
+    """The tracks of a stream, `frames` frames late: a face is covered before its first detection and
+    smoothly across gaps, as far as the window reaches. With frames = 0 it is the causal tracker."""
+
+    def __init__(
+        self, settings: Tracking, size: tuple[int, int], strong: float = 0.0, frames: int = 0
+    ) -> None:
+        self._settings = settings
+        self._size = size
+        self._frames = frames
+        self._window: deque[tuple[Observation, int]] = deque()  # with the number of cuts before it
+        self._retired: list[Life] = []
+        self._paths: dict[int, tuple[int, Path]] = {}  # by id, with the number of detections they are made of
+        self._segment = 0
+        # enough that of each track one detection before the window is still known
+        self._tracker = KalmanTracker(settings, size, strong, frames + 2, self._retired.append)
+
+    def push(self, seen: Observation) -> list[tuple[int, tuple[Track, ...]]]:
+        """Takes the next frame; returns (index, tracks) of the frame that is `frames` older, if any."""
+        if seen.cut:
+            self._tracker.cut()
+            self._segment += 1
+        self._tracker.advance(seen.index, seen.time, seen.faces)
+        self._window.append((seen, self._segment))
+        return [self._emit()] if len(self._window) > self._frames else []
+
+    def flush(self) -> Iterator[tuple[int, tuple[Track, ...]]]:
+        """The frames that are left, at the end of the stream."""
+        while self._window:
+            yield self._emit()
+
+    def _emit(self) -> tuple[int, tuple[Track, ...]]:
+        seen, segment = self._window.popleft()
+        later_looks = sum(later.faces is not None for later, _ in self._window)
+        lives = [life for life in [*self._retired, *self._tracker.lives] if life.segment == segment]
+        tracks = (self._place(life, seen, later_looks) for life in lives)
+        result = tuple(track for track in tracks if track is not None)
+        self._forget(seen.time)
+        return seen.index, result
+
+    def _place(self, life: Life, seen: Observation, later_looks: int) -> Track | None:
+        misses = max(0, life.misses - later_looks)
+        lag_s = self._settings.coast_s
+        path = self._path(life)
+        return place(path, seen.index, seen.time, misses, self._settings, self._size, lag_s)
+
+    def _path(self, life: Life) -> Path:
+        """Smoothed again only where there is a new detection."""
+        known = self._paths.get(life.id)
+        if known is None or known[0] != life.seen:
+            known = self._paths[life.id] = (life.seen, Path.of(life))
+        return known[1]
+
+    def _forget(self, time: Fraction) -> None:
+        """Drops ended tracks whose cover is over."""
+        keep_s = Fraction(self._settings.coast_s + self._settings.hold_s)
+        self._retired[:] = [life for life in self._retired if life.last.time + keep_s >= time]
+        known = {life.id for life in [*self._retired, *self._tracker.lives]}
+        self._paths = {id: path for id, path in self._paths.items() if id in known}
