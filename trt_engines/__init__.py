@@ -1,0 +1,4 @@
+"""Where backends plug in: third-party weights, the Engine protocol and what implements it.
+
+Engines know tensors, not faces.
+"""

@@ -1,0 +1,162 @@
+"""How fast networks run here, beside what the machine could do at most.
+
+The ceilings are measured, not looked up: one wide convolution in each precision (what the best layer
+reaches) and one large copy (what memory gives). A network's time is the shorter it can be of neither
+more FLOP nor more bytes than it needs: max(FLOP / ceiling, bytes / copy) is its roofline
+(Williams, Waterman, Patterson 2009).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from veilcast.trt_engines.canary import BF16, F32_PLAIN, ORT, Rung, noise
+from veilcast.trt_engines.convert.graph import GraphWriter
+from veilcast.trt_engines.cost import Cost, cost
+from veilcast.trt_engines.engine import Engine, Model, Settings
+from veilcast.trt_engines.quantise import quantised
+
+CEILING_SHAPE = (4, 256, 32, 32)
+
+
+@dataclass(frozen=True, slots=True)
+class Ceilings:
+    """`flops`: floating-point operations a second by precision; `copy`: bytes a second read and written."""
+
+    flops: Mapping[str, float]
+    copy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    network: str
+    engine: str
+    batch: int
+    ms: float  # median time of one run
+    gflop: float
+    roofline_ms: float  # what the ceilings allow
+
+    @property
+    def reached(self) -> float:
+        """Share of the roofline, 0 to 1."""
+        return self.roofline_ms / self.ms
+
+
+def median_ms(engine: Engine, budget_s: float) -> float:
+    """Median time of one call after a warm-up, over about `budget_s` seconds and at least five calls."""
+    inputs = noise(engine.inputs)
+    engine.run(inputs)
+    times: list[float] = []
+    end = time.perf_counter() + budget_s
+    while len(times) < 5 or time.perf_counter() < end:
+        start = time.perf_counter()
+        engine.run(inputs)
+        times.append(time.perf_counter() - start)
+    return 1e3 * float(np.median(times))
+
+
+def ceilings(threads: int, rungs: Sequence[Rung], budget_s: float, *, int8: bool = False) -> Ceilings:
+    """Measured on this machine with this many threads."""
+    flops: dict[str, float] = {}
+    data = ceiling_network()
+    shapes = {"x": CEILING_SHAPE}
+    work = cost(data, shapes).flop
+    quantised_data = quantised(data, [{"x": np.ones(CEILING_SHAPE, np.float32)}]) if int8 else None
+    for variant in variants(data, rungs, quantised_data):
+        with variant.rung.open(
+            Model(variant.data, ".onnx"), Settings(threads=threads, shapes=shapes)
+        ) as engine:
+            reached = work / median_ms(engine, budget_s) * 1e3
+        flops[variant.precision] = max(flops.get(variant.precision, 0), reached)
+    source = np.ones(1 << 26, np.uint8)
+    target = np.empty_like(source)
+    spent = _best_s(lambda: np.copyto(target, source))
+    return Ceilings(flops, 2 * source.nbytes / spent)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A network as one engine takes it: int8 has a graph of its own."""
+
+    rung: Rung
+    data: bytes
+    precision: str  # whose ceiling it is held against
+
+
+def variants(data: bytes, rungs: Sequence[Rung], int8: bytes | None = None) -> list[Variant]:
+    """The network on every rung, and its quantised graph on the first."""
+    found = [Variant(rung, data, rung.precision) for rung in rungs]
+    return found + ([Variant(rungs[0], int8, "int8")] if int8 else [])
+
+
+def rows(
+    name: str,
+    wanted: Sequence[Variant],
+    shapes: Mapping[str, Sequence[int]],
+    batches: Sequence[int],
+    limit: Ceilings,
+    *,
+    threads: int,
+    budget_s: float,
+) -> Iterator[Row]:
+    """One row for each batch and variant. `shapes`: of one member, without the batch."""
+    for batch in batches:
+        fixed = {key: (batch, *rest) for key, rest in shapes.items()}
+        for variant in wanted:
+            settings = Settings(threads=threads, shapes=fixed)
+            with variant.rung.open(Model(variant.data, ".onnx"), settings) as engine:
+                label = engine.label + (" int8" if variant.precision == "int8" else "")
+                work = cost(wanted[0].data, fixed)
+                floor_ms = roofline_ms(work, variant.precision, limit)
+                yield Row(name, label, batch, median_ms(engine, budget_s), work.flop / 1e9, floor_ms)
+
+
+def roofline_ms(work: Cost, precision: str, limit: Ceilings) -> float:
+    """The longer of arithmetic and memory, each at its ceiling, in the precision's element size."""
+    element = {"int8": 1, "bf16": 2}.get(precision, 4)
+    return 1e3 * max(work.flop / limit.flops[precision], work.bytes(element) / limit.copy)
+
+
+def table(found: Sequence[Row]) -> str:
+    """Markdown, slowest engine of each network and batch as 1.0."""
+    slowest: dict[tuple[str, int], float] = {}
+    for row in found:
+        key = (row.network, row.batch)
+        slowest[key] = max(slowest.get(key, 0), row.ms)
+    lines = [
+        "| network | batch | engine | ms | GFLOP | of roofline | speed-up |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in found:
+        gain = slowest[row.network, row.batch] / row.ms
+        facts = (row.network, row.batch, row.engine, f"{row.ms:.2f}", f"{row.gflop:.2f}")
+        lines.append("| " + " | ".join(map(str, (*facts, f"{row.reached:.0%}", f"{gain:.1f}"))) + " |")
+    return "\n".join(lines)
+
+
+def default_rungs(bf16: bool) -> tuple[Rung, ...]:
+    return (*((BF16,) if bf16 else ()), F32_PLAIN, ORT)
+
+
+def ceiling_network() -> bytes:
+    """One 3x3 convolution of 256 to 256 channels: large enough to be bound by arithmetic."""
+    graph = GraphWriter("ceiling")
+    width = CEILING_SHAPE[1]
+    kernel = np.random.default_rng(0).normal(size=(width, width, 3, 3)).astype(np.float32) / 48
+    y = graph.conv("x", kernel, pads=[1] * 4)
+    graph.node("Relu", y, to="y")
+    shape: list[int | str] = ["n", *CEILING_SHAPE[1:]]
+    return graph.bytes({"x": shape}, {"y": shape})
+
+
+def _best_s(work: Callable[[], object], times: int = 8) -> float:
+    best = float("inf")
+    for _ in range(times):
+        start = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - start)
+    return best

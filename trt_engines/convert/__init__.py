@@ -1,0 +1,1 @@
+"""One-time converters of third-party weights to ONNX. They read data; they never execute it."""

@@ -1,0 +1,36 @@
+"""`open_engine`: from a network's file to something that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from veilcast.trt_engines import canary
+from veilcast.trt_engines.engine import Dim, Engine, Precision, Settings, load
+from veilcast.trt_engines.models import ModelFile, default_folder
+
+
+def open_engine(
+    model: ModelFile | Path | bytes,
+    *,
+    precision: Precision = "auto",
+    threads: int | None = None,
+    streams: int = 1,
+    shapes: Mapping[str, Sequence[Dim]] | None = None,
+    pictures: Sequence[str] = (),
+    backend: Literal["auto", "onnxruntime"] = "auto",
+    cache: Path | None = None,
+) -> Engine:
+    """The network, ready to run on this processor. See `Settings` for shapes, pictures, threads, streams.
+
+    precision: "auto" = bf16 where the processor has it. The first opening of a network with given
+    settings tries them in a child process (about a second) and remembers the outcome in `cache`
+    (default: `engines` beside the weights). Raises ModelMissing, ModelCorrupt, EngineError.
+    """
+    loaded = load(model)
+    settings = Settings(precision, threads, streams, dict(shapes or {}), tuple(pictures))
+    if backend == "onnxruntime":
+        return canary.ORT.open(loaded, settings)
+    rung = canary.choose(loaded, settings, cache or default_folder().parent / "engines")
+    return rung.open(loaded, settings)
