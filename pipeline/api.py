@@ -1,0 +1,161 @@
+"""veilcast from Python: whole files, and frames as they come.
+
+`anonymize_file` is what `veilcast run` does. `Anonymizer` is for frames that a program already holds.
+"""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from veilcast.config import Config
+from veilcast.errors import (
+    ConfigError,
+    DamagedMedia,
+    InputError,
+    PrivacyTripped,
+    VeilcastError,
+    WorkerError,
+)
+from veilcast.pipeline import report
+from veilcast.pipeline.files import Part, Source, open_source, reserve, sha256
+from veilcast.pipeline.report import FileFacts
+from veilcast.pipeline.supervise import OnProgress, silent, supervise
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What a run reads and writes besides the video."""
+
+    detections: Path | None = None  # a D.jsonl to render instead of detecting
+    report: Path | None = None
+    preview: Path | None = None  # a PNG that shows faces as they were: for the operator alone
+    models: Path | None = None  # folder of weights, for sites without a network
+    overwrite: bool = False
+    stdin: BinaryIO | None = None  # what "-" reads; None = this process's own
+
+
+def anonymize_file(
+    source: str | Path,
+    target: str | Path,
+    config: Config = Config(),  # noqa: B008 (frozen)
+    extras: Extras = Extras(),
+    on_progress: OnProgress = silent,
+) -> Json:
+    """Writes `source` to `target` with every face covered, and returns the report.
+
+    The work is done in a child process under `config.limits`. Under the final name there is either
+    nothing new or a whole file that was decoded again and compared. Raises the errors of
+    veilcast.errors, each a sentence.
+    """
+    output = Path(target).absolute()
+    try:
+        with reserve(output, extras.overwrite) as part:
+            return _into(part, str(source), config, extras, on_progress)
+    except (InputError, PrivacyTripped, WorkerError) as error:
+        _explain(output, Path(source).name, error, config, extras)
+        raise
+
+
+def detect_file(
+    source: str | Path,
+    detections: str | Path,
+    config: Config = Config(),  # noqa: B008 (frozen)
+    extras: Extras = Extras(),
+    on_progress: OnProgress = silent,
+) -> Json:
+    """Writes what `anonymize_file` would cover in `source` to `detections`, a D.jsonl (plan.py), and
+    returns {"frames": n, "tracks": [...]}."""
+    with (
+        reserve(Path(detections).absolute(), extras.overwrite) as part,
+        open_source(str(source), config.limits.max_bytes, _stdin(extras)) as opened,
+    ):
+        job = _job("detect", opened, part.path, config, extras)
+        found = supervise(job, config.limits, on_progress, opened.fds)
+        part.commit(extras.overwrite)
+    return found
+
+
+def _into(part: Part, name: str, config: Config, extras: Extras, on_progress: OnProgress) -> Json:
+    with ExitStack() as stack:
+        opened = stack.enter_context(open_source(name, config.limits.max_bytes, _stdin(extras)))
+        _refuse_same_file(opened.path, part.target)
+        preview: Part | None = None
+        if extras.preview:
+            preview = stack.enter_context(reserve(extras.preview.absolute(), overwrite=True))
+        digest = stack.enter_context(ThreadPoolExecutor(1)).submit(opened.sha256)
+        job = _job("render" if extras.detections else "run", opened, part.path, config, extras)
+        job["preview"] = preview and str(preview.path)
+        rendered = supervise(job, config.limits, on_progress, opened.fds)
+        supervise(_check(part.path, rendered, config), config.limits, on_progress)
+        made = report.done(
+            FileFacts(Path(name).name, opened.path.stat().st_size, digest.result()),
+            FileFacts(part.target.name, part.path.stat().st_size, sha256(part.path)),
+            rendered,
+            config,
+        )
+        opened.check_unchanged()
+        _publish(part, preview, made, extras)
+    return made
+
+
+def _publish(part: Part, preview: Part | None, made: Json, extras: Extras) -> None:
+    """The report first: no output under its final name without it."""
+    if extras.report:
+        report.write(extras.report.absolute(), made)
+    try:
+        part.commit(extras.overwrite)
+    except BaseException:
+        if extras.report:
+            extras.report.unlink(missing_ok=True)
+        raise
+    if preview:
+        preview.commit(overwrite=True)
+
+
+def _explain(output: Path, name: str, error: VeilcastError, config: Config, extras: Extras) -> None:
+    """Why there is no output: in the report asked for, else beside where a damaged input's output
+    would have been. Says nothing where that cannot be written: `error` is on its way anyhow."""
+    path = extras.report
+    if path is None and isinstance(error, DamagedMedia):
+        path = output.with_name(output.name + ".quarantine.json")
+    if path is not None:
+        with suppress(VeilcastError):
+            report.write(path.absolute(), report.refused(name, error, config))
+
+
+def _refuse_same_file(source: Path, target: Path) -> None:
+    if target.exists() and source.samefile(target):
+        raise ConfigError(f"{target} is the input itself; name another output")
+
+
+def _stdin(extras: Extras) -> BinaryIO:
+    return extras.stdin or sys.stdin.buffer
+
+
+def _job(task: str, source: Source, target: Path, config: Config, extras: Extras) -> Json:
+    return {
+        "task": task,
+        "source": str(source.path),
+        "name": source.name,
+        "target": str(target),
+        "config": config.model_dump(mode="json"),
+        "detections": extras.detections and str(extras.detections.absolute()),
+        "preview": None,
+        "models": extras.models and str(extras.models.absolute()),
+    }
+
+
+def _check(target: Path, rendered: Json, config: Config) -> Json:
+    return {
+        "task": "verify",
+        "target": str(target),
+        "expected": rendered["expected"],
+        "limits": config.limits.model_dump(mode="json"),
+    }

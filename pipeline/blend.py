@@ -1,0 +1,181 @@
+"""A synthetic face into its picture: colours and sharpness fitted to what surrounds it, a mask that
+hides the whole face and fades outwards only, and the last look before it replaces the pixels.
+
+Colour and sharpness are fitted on the ring outside the mask, which the generator was shown and gives
+back: what differs there is the generator's, and nothing of the hidden face is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float32
+
+from veilcast.pipeline.align import apply
+from veilcast.pipeline.pixels import crop_to_rgb, paste_rgb
+from veilcast.types import Affine, Box, Frame, Rgb
+
+Mask = Float32[np.ndarray, "s s"]
+
+FEATHER = 0.06  # of the patch's side, outside the mask
+RING = 0.10
+EXPOSED = 0.9  # correlation of luma from which a face counts as shown
+_INNER = (0.30, 0.26, 0.72, 0.74)  # eyes to mouth in the patch: top, left, bottom, right
+_SHARPEN = (0.5, 1.8)  # least and most that the gradients are scaled by
+_CELLS = 32  # a side: colours are fitted there
+_MOST_SHIFT = 24  # of 255, in colour; a ring that differs more shows something else
+_FACE_IN_BOX = 0.75  # ellipse in a track's box that must be under the mask whole
+
+
+class Refused(Exception):
+    """A synthetic face that must not be shown; the text is the reason, for the report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Synthetic:
+    """A finished face for one track in one frame."""
+
+    track: int
+    box: Box  # of the track, displayed pixels: what has to be hidden
+    rgb: Rgb  # (s, s, 3)
+    to_patch: Affine  # displayed pixels -> patch pixels
+    mask: Mask  # 1 = this face alone, 0 = untouched
+
+
+def blend(face: Rgb, context: Rgb, core: Mask, others: Mask | None = None) -> tuple[Rgb, Mask]:
+    """The face as it goes into the picture, and its mask. All of one side s.
+
+    face: generated. context: the source's patch; read only where `core` and `others` are 0. core: 1 over
+    what is replaced. others: 1 where the patch shows other people's faces.
+    """
+    away, side = _distance_outside(core), len(core)
+    ring = ((away > 0) & (away <= RING * side)).astype(np.float32)
+    if others is not None:
+        ring *= others < 0.5
+    ring = cv2.erode(ring, np.ones((3, 3), np.uint8))  # gradients look one pixel around
+    matched = face.astype(np.float32)
+    if ring.sum() >= side:  # else too little surroundings to learn anything from
+        matched = _sharpened(matched, context, ring)
+        matched = matched + _colour_shift(matched, context, ring)
+    return np.clip(np.rint(matched), 0, 255).astype(np.uint8), feathered(core)
+
+
+def feathered(core: Mask) -> Mask:
+    """1 over the core, falling to 0 outside it."""
+    mask: Mask = np.clip(1 - _distance_outside(core) / (FEATHER * len(core)), 0, 1).astype(np.float32)
+    return mask
+
+
+def _distance_outside(core: Mask) -> Float32[np.ndarray, "s s"]:
+    """Pixels to the mask, 0 inside it."""
+    away: Float32[np.ndarray, "s s"] = cv2.distanceTransform((core < 0.5).astype(np.uint8), cv2.DIST_L2, 5)
+    return away
+
+
+def _colour_shift(
+    face: Float32[np.ndarray, "s s 3"], context: Rgb, ring: Mask
+) -> Float32[np.ndarray, "s s 3"]:
+    """What the ring lacks in colour, spread smoothly inwards (normalised convolution, Knutsson and
+    Westin 1993): it follows a light that comes from one side."""
+    side, cells = len(ring), (_CELLS, _CELLS)
+    difference = (context.astype(np.float32) - face) * ring[..., None]
+    weight = cv2.resize(ring, cells, interpolation=cv2.INTER_AREA)
+    spread = cv2.resize(difference, cells, interpolation=cv2.INTER_AREA)
+    total = spread.sum((0, 1)) / weight.sum()
+    weight, spread = (cv2.GaussianBlur(values, (0, 0), 0.15 * _CELLS) for values in (weight, spread))
+    faint = 1e-3  # far from any ring the mean takes over
+    shift = (spread + faint * total) / (weight[..., None] + faint)
+    bounded = np.clip(shift, -_MOST_SHIFT, _MOST_SHIFT)
+    smooth: Float32[np.ndarray, "s s 3"] = cv2.resize(bounded, (side, side), interpolation=cv2.INTER_LINEAR)
+    return smooth
+
+
+def gradient_energy(grey: Float32[np.ndarray, "s s"], where: Mask) -> float:
+    """Mean squared gradient over `where`: sharpness."""
+    dx, dy = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
+    return float(((dx * dx + dy * dy) * where).sum() / max(float(where.sum()), 1e-6))
+
+
+def _sharpened(face: Float32[np.ndarray, "s s 3"], context: Rgb, ring: Mask) -> Float32[np.ndarray, "s s 3"]:
+    """The face as sharp as the picture: the ring's gradients tell how much the generator lost or added."""
+    own = gradient_energy(luma(face), ring)
+    wanted = gradient_energy(luma(context), ring)
+    if own < 1 or wanted < 1:
+        return face
+    gain = float(np.clip(np.sqrt(wanted / own), *_SHARPEN))
+    smooth = cv2.GaussianBlur(face, (0, 0), 0.012 * len(ring))
+    sharpened: Float32[np.ndarray, "s s 3"] = smooth + gain * (face - smooth)
+    return sharpened
+
+
+def luma(rgb: np.ndarray) -> Float32[np.ndarray, "s s"]:
+    result: Float32[np.ndarray, "s s"] = rgb.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    return result
+
+
+def inner_luma(rgb: Rgb) -> Float32[np.ndarray, " n"]:
+    """Lightly blurred luma of the inner face of a patch, without its mean."""
+    top, left, bottom, right = (round(edge * len(rgb)) for edge in _INNER)
+    inner = cv2.GaussianBlur(luma(rgb[top:bottom, left:right]), (0, 0), 0.01 * len(rgb) + 0.5).ravel()
+    centred: Float32[np.ndarray, " n"] = inner - inner.mean()
+    return centred
+
+
+def correlation(x: Float32[np.ndarray, " n"], y: Float32[np.ndarray, " n"]) -> float:
+    """-1 to 1; 1 also where either is so flat that nothing can be said."""
+    scale = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / scale if scale > len(x) else 1.0
+
+
+def paste(frame: Frame, face: Synthetic) -> None:
+    """Puts the face into the frame's planes, in place.
+
+    Raises Refused, with the planes untouched, where the mask does not hide the tracked face whole, or
+    what it shows is too much like what is there now.
+    """
+    place(face)
+    side = len(face.mask)
+    now = inner_luma(crop_to_rgb(frame, face.to_patch, side))
+    if not correlation(inner_luma(face.rgb), now) <= EXPOSED:
+        raise Refused("too much like the source")
+    paste_rgb(frame, face.rgb, face.to_patch, face.mask)
+
+
+def place(face: Synthetic) -> None:
+    """Raises Refused where the patch is malformed or its mask does not hide the tracked face whole."""
+    side = len(face.mask)
+    if face.rgb.shape != (side, side, 3) or face.rgb.dtype != np.uint8 or face.mask.shape != (side, side):
+        raise Refused("wrong size")
+    if not np.isfinite(face.to_patch).all():
+        raise Refused("no place")
+    if not _hides(face):
+        raise Refused("face not under the mask")
+
+
+def paste_veil(frame: Frame, face: Synthetic) -> None:
+    """The same for a face of a few average colours, which may well correlate with what they are of."""
+    place(face)
+    paste_rgb(frame, face.rgb, face.to_patch, face.mask)
+
+
+def _hides(face: Synthetic) -> bool:
+    """Whether the mask is 1 all over the ellipse in the track's box."""
+    side = len(face.mask)
+    shape = face.box.scaled(_FACE_IN_BOX)
+    corners = np.array([(x, y) for x in (shape.x0, shape.x1) for y in (shape.y0, shape.y1)])
+    at = apply(face.to_patch, corners)
+    if at.min() < 0 or at.max() > side:
+        return False
+    return bool((face.mask[ellipse(shape, face.to_patch, side) > 0] > 0.99).all())
+
+
+def ellipse(box: Box, to_patch: Affine, side: int) -> Mask:
+    """1 over the ellipse in `box`."""
+    angle = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    rim = np.stack([np.cos(angle) * box.width, np.sin(angle) * box.height], 1) / 2 + box.centre
+    mask = np.zeros((side, side), np.float32)
+    polygon = np.clip(apply(to_patch, rim) - 0.5, -8 * side, 9 * side)
+    cv2.fillPoly(mask, [np.rint(polygon * 16).astype(np.int32)], 1.0, shift=4)
+    return mask

@@ -1,0 +1,149 @@
+"""Where the faces are: the union of two networks over one picture, on a schedule over frames."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from veilcast.config import Detect
+from veilcast.pipeline.cuts import CutFinder
+from veilcast.pipeline.detectors.candidates import Candidates, joined, overlaps, suppressed
+from veilcast.pipeline.detectors.network import CENTERFACE, KINDS, YUNET, NetworkDetector, kind_of
+from veilcast.pipeline.pixels import to_rgb
+from veilcast.pipeline.schedule import Pass, Schedule, closest_passes
+from veilcast.trt_engines.models import Models
+from veilcast.types import Face, Frame, Rgb
+
+SAME_IOU = 0.4  # two boxes that have more in common are one face
+SAME_INSIDE = 0.8  # or the smaller of which lies in the larger with more of its area
+LARGE_PX = 160.0  # side in the network's input from which a face must show clearly
+WORKERS = 2  # looks at a time, one thread each: faster than one look on two threads
+WAITING_FRAMES = 16  # that `find_all` holds at most
+
+
+class Detector(Protocol):
+    """Anything that finds faces in one picture."""
+
+    def detect(self, rgb: Rgb) -> list[Face]:
+        """The faces in a picture (h, w, 3), boxes in its pixels."""
+        ...
+
+
+class FaceFinder:
+    """The detectors and the schedule of one stream; frames come in order.
+
+    `find` decides frame by frame, for streams; `find_all` gives the same answers for a whole file and
+    looks at two frames at a time.
+    """
+
+    def __init__(self, networks: Mapping[str, NetworkDetector], settings: Detect) -> None:
+        self._networks = networks
+        self._settings = settings
+        self._schedule = Schedule(settings)
+        self._cuts = CutFinder()
+
+    def find(self, frame: Frame) -> tuple[Face, ...] | None:
+        """The faces in `frame`, boxes in displayed pixels; None = it was not looked at."""
+        passes = self._passes(frame)
+        return self._look(frame, passes) if passes else None
+
+    def still(self, frame: Frame) -> tuple[Face, ...]:
+        """The faces in a picture that has no neighbours to be found in: the closest look there is."""
+        return self._look(frame, closest_passes(frame.displayed_size))
+
+    def find_all(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, tuple[Face, ...] | None]]:
+        """Each frame in order with what `find` would say of it, and the last frame looked at as well, so
+        that no face can appear behind the last look."""
+        waiting: deque[tuple[Frame, Future[tuple[Face, ...]] | None]] = deque()
+        with ThreadPoolExecutor(WORKERS, "look") as pool:
+            try:
+                for frame in frames:
+                    passes = self._passes(frame)
+                    waiting.append((frame, pool.submit(self._look, frame, passes) if passes else None))
+                    # the newest stays: it may be the last one, which is looked at
+                    while len(waiting) > WAITING_FRAMES or _looking(waiting) > WORKERS:
+                        yield _answer(*waiting.popleft())
+                if waiting and waiting[-1][1] is None:
+                    last = waiting.pop()[0]
+                    passes = closest_passes(last.displayed_size)
+                    waiting.append((last, pool.submit(self._look, last, passes)))
+                while waiting:
+                    yield _answer(*waiting.popleft())
+            finally:
+                for _, look in waiting:
+                    if look is not None:
+                        look.cancel()
+
+    def _passes(self, frame: Frame) -> tuple[Pass, ...]:
+        return self._schedule.passes(frame.time, frame.displayed_size, urgent=self._cuts.is_cut(frame))
+
+    def _look(self, frame: Frame, passes: Sequence[Pass]) -> tuple[Face, ...]:
+        pictures = {size: to_rgb(frame, size) for size in {p.size for p in passes}}
+        width, height = frame.displayed_size
+        found: dict[str, list[Candidates]] = {}
+        for step in passes:
+            network = self._networks[step.network]
+            seen = network.candidates(pictures[step.size], network.kind.own(self._settings.weak))
+            surely = tempered(replace(seen, scores=network.kind.common(seen.scores)), self._settings.weak)
+            at_home = surely.moved(width / step.size[0], height / step.size[1])
+            found.setdefault(step.network, []).append(at_home)
+        return tuple(united([joined(parts) for parts in found.values()]).faces("+".join(found)))
+
+
+def tempered(seen: Candidates, weak: float) -> Candidates:
+    """With less trust in what fills much of a network's input, and without what falls below `weak`: a
+    real face of that size shows so much that its score is .8 or more, a blur that looks like one is not
+    above .5."""
+    size_px = np.sqrt(np.prod(seen.boxes[:, 2:] - seen.boxes[:, :2], axis=1))
+    trust = np.minimum(1, np.sqrt(LARGE_PX / np.maximum(size_px, 1))).astype(np.float32)
+    scores = seen.scores * trust
+    return replace(seen, scores=scores).take(np.flatnonzero(scores >= weak))
+
+
+def united(parts: Sequence[Candidates]) -> Candidates:
+    """The union of what several networks say. Each face keeps the best scored box; its score is the
+    probability that not all who saw it are wrong, 1 - prod (1 - score), so that two weak opinions that
+    agree outweigh one."""
+    each = [suppressed(part, SAME_IOU, SAME_INSIDE) for part in parts]
+    union = suppressed(joined(each), SAME_IOU, SAME_INSIDE)
+    doubt = np.ones(len(union), np.float32)
+    for part in each:
+        for number, box in enumerate(union.boxes):
+            agreeing = part.scores[overlaps(box, part.boxes)[0] > SAME_IOU]
+            doubt[number] *= 1 - agreeing.max(initial=0)
+    return Candidates(union.boxes, 1 - doubt, union.points)
+
+
+@contextmanager
+def open_detector(settings: Detect, models: Models) -> Iterator[FaceFinder]:
+    """The product's finder. Raises ModelMissing, ModelCorrupt, EngineError."""
+    with ExitStack() as stack:
+        networks = {
+            kind.name: stack.enter_context(NetworkDetector(kind, models.file(kind.name), streams=WORKERS))
+            for kind in (CENTERFACE, YUNET)
+        }
+        yield FaceFinder(networks, settings)
+
+
+def open_one(name_or_path: str | Path, models: Models, threads: int = 1) -> AbstractContextManager[Detector]:
+    """ONE network by its role's name, or a site's own ONNX file that speaks like one of them. Raises
+    ModelMissing, ModelCorrupt, EngineError."""
+    if name_or_path in KINDS:
+        return NetworkDetector(KINDS[str(name_or_path)], models.file(str(name_or_path)), threads=threads)
+    path = Path(name_or_path)
+    return NetworkDetector(kind_of(path), path, threads=threads)
+
+
+def _looking(waiting: Iterable[tuple[Frame, Future[tuple[Face, ...]] | None]]) -> int:
+    return sum(look is not None and not look.done() for _, look in waiting)
+
+
+def _answer(frame: Frame, look: Future[tuple[Face, ...]] | None) -> tuple[Frame, tuple[Face, ...] | None]:
+    return frame, None if look is None else look.result()

@@ -1,0 +1,1 @@
+"""Face detection networks: what each wants as input, and how its outputs become candidates."""

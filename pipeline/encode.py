@@ -1,0 +1,420 @@
+"""Frames -> packets. With decode.py the only user of av.
+
+Only a `SafeFrame` is ever encoded; packets of the source's video never are. The encoder counts frames;
+the muxer gets the source's own time stamps back, so that no encoder's idea of time matters.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
+
+import av
+import av.error
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+
+from veilcast.config import Encode, Limits
+from veilcast.errors import (
+    DiskFull,
+    InputError,
+    NotWritable,
+    PrivacyTripped,
+    UnsupportedMedia,
+    VerificationFailed,
+)
+from veilcast.pipeline.carriers import views
+from veilcast.pipeline.codecs import FAMILIES, Choice, choose, encoder_options
+from veilcast.pipeline.containers import (
+    REFUSES,
+    TAKES,
+    UNTURNED,
+    holds,
+    may_reorder,
+    muxer_for,
+    muxer_options,
+    starts_at_zero,
+)
+from veilcast.pipeline.decode import Decoder, codec_name
+from veilcast.pipeline.gate import SafeFrame
+from veilcast.pipeline.streams import SourceStream, StreamFate, fate, kept_tags, side_fate
+from veilcast.types import Frame, Orientation
+
+# A fresh encoder every so many frames: a long file can be encoded in parts and joined to the same bytes
+SEGMENT_FRAMES = 600
+BITEXACT = 1 << 23  # AV_CODEC_FLAG_BITEXACT: no version strings, the same code path everywhere
+MUX_BITEXACT = 1 << 10  # AVFMT_FLAG_BITEXACT
+IN_FIELDS = (1 << 18) | (1 << 29)  # AV_CODEC_FLAG_INTERLACED_DCT | AV_CODEC_FLAG_INTERLACED_ME
+QSCALE = 1 << 1  # AV_CODEC_FLAG_QSCALE
+NO_TEXT = b"\0\0"  # the gap between two subtitles of an mp4, which the muxer fills itself
+NO_TAGS: Mapping[str, str] = MappingProxyType({})
+RANGES = {None: 0, False: 1, True: 2}  # AVColorRange
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Exceptions while writing as ours."""
+    try:
+        yield
+    except (av.error.FFmpegError, OSError) as error:
+        if error.errno == errno.ENOSPC:
+            raise DiskFull(f"no space left for {path}; free some and start again") from None
+        raise NotWritable(f"{path} could not be written ({type(error).__name__})") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a finished file must decode to. Plain values: it crosses a process boundary."""
+
+    pts: array[int]  # in time_base
+    time_base: Fraction
+    size: tuple[int, int]
+    pixel_format: str
+    streams: tuple[str, ...]  # "audio aac", in order
+
+
+class Encoder:
+    """One output file. A context manager: without an error, leaving it closes the file.
+
+    Raises NotWritable, DiskFull, UnsupportedMedia, ConfigError, PrivacyTripped.
+    """
+
+    _context: VideoCodecContext  # of the current segment
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        target: Path,
+        settings: Encode = Encode(),  # noqa: B008  (frozen)
+        tags: Mapping[str, str] = NO_TAGS,
+    ) -> None:
+        """`tags` are written into the file's own metadata: what the product says about itself."""
+        self._decoder, self._target, self._settings = decoder, target, settings
+        self._pts = array("q")  # of every frame so far
+        self._segment = 0  # number of the current segment's first frame
+        self._durations: dict[int, int] = {}  # frame number -> ticks, until its packet is written
+        self._last_duration = 0
+        self._written = 0  # packets
+        self._closed = False
+        source = decoder.container
+        self._muxer = muxer_for(target, source.format.name)
+        bases = (Fraction(s.time_base) for s in source.streams if s.time_base)
+        options = muxer_options(self._muxer, decoder.info.time_base, bases)
+        with writing(target):
+            target.open("wb").close()
+            name = f"file:{target.absolute()}"
+            self._out = av.open(name, "w", format=self._muxer, container_options=options)
+        self._out.flags |= MUX_BITEXACT
+        self.choice = self._choose()
+        # SVT-AV1 writes to stderr whatever FFmpeg is told
+        os.environ.setdefault("SVT_LOG", "1")
+        self._video = self._add_video()
+        self._copies: dict[int, Any] = {}  # index in the source -> stream of the output
+        self.streams: list[StreamFate] = [self._add(stream) for stream in source.streams]
+        encoder, main = self.choice.family.encoder, decoder.stream.index
+        self.streams += [side_fate(main, kind, encoder) for kind in decoder.side_kinds]
+        self._out.metadata.update(tags)
+        self._out.set_chapters(source.chapters())
+        decoder.carry(frozenset(self._copies))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+
+    # -- writing
+
+    def write(self, safe: SafeFrame) -> None:
+        """Encodes the next frame: the only way for a picture into the file."""
+        if type(safe) is not SafeFrame:
+            raise PrivacyTripped(f"a {type(safe).__name__} was handed to the encoder instead of a SafeFrame")
+        frame = safe.frame
+        if self._pts and frame.pts <= self._pts[-1]:
+            raise PrivacyTripped(f"frame {frame.index} was handed to the encoder out of order")
+        if self._muxer == "avi" and not self._on_time(frame):
+            raise UnsupportedMedia("an avi file holds frames at an even rate from zero on; write a .mkv")
+        carrier = self._decoder.carrier(frame.index)
+        with writing(self._target):
+            if len(self._pts) - self._segment == SEGMENT_FRAMES:
+                self._end_segment()
+            self._mux_video(self._context.encode(self._enter(carrier.picture, frame)))
+            self._mux_copies(carrier.packets)
+
+    def close(self) -> None:
+        """Flushes, writes the trailer, fsyncs. A second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        with writing(self._target):
+            if self._pts:
+                self._mux_video(self._context.encode(None), last=True)
+            self._mux_copies(self._decoder.passengers)
+            self._out.close()
+            with self._target.open("rb") as file:
+                os.fsync(file.fileno())
+
+    @property
+    def expected(self) -> Expected:
+        """What `verify` shall find in the file."""
+        info, codec = self._decoder.info, self.choice.family.codec
+        kept = (s for s in self.streams if s.kept and s.kind != "side data")
+        streams = (f"{s.kind} {codec if s.kind == 'video' else s.codec}" for s in kept)
+        size = (info.width, info.height)
+        return Expected(self._pts, info.time_base, size, self.choice.pix_fmt, tuple(streams))
+
+    def _enter(self, picture: av.VideoFrame, frame: Frame) -> av.VideoFrame:
+        """The decoder's picture, with exactly the pixels that the gate let through, numbered."""
+        for own, safe in zip(views(picture, frame.format), frame.planes, strict=True):
+            if own.ctypes.data != safe.ctypes.data:
+                own[...] = safe
+        number = len(self._pts)
+        self._pts.append(frame.pts)
+        self._durations[number] = self._last_duration = picture.duration or self._gap()
+        picture = self._named(picture)
+        picture.pts, picture.duration, picture.pict_type = number - self._segment, 1, 0
+        picture.time_base = self._context.time_base
+        return picture
+
+    def _on_time(self, frame: Frame) -> bool:
+        """Whether a frame stands on the grid of the average rate, the first one at zero."""
+        place = frame.time * self._rate()
+        return abs(place - round(place)) < Fraction(1, 8) and (frame.index > 0 or round(place) == 0)
+
+    def _named(self, picture: av.VideoFrame) -> av.VideoFrame:
+        """yuvj420p and full-range yuv420p are the same bytes by two names; anything else is converted
+        because a person asked for it (--pix-fmt)."""
+        name = picture.format.name
+        if name == self.choice.pix_fmt:
+            return picture
+        if plain(name) == plain(self.choice.pix_fmt) and self._decoder.info.colour.full_range:
+            return picture.reformat(format=self.choice.pix_fmt, src_color_range=2, dst_color_range=2)
+        return picture.reformat(format=self.choice.pix_fmt)
+
+    def _gap(self) -> int:
+        """Ticks from the last frame to this: the duration of one that states none."""
+        return self._pts[-1] - self._pts[-2] if len(self._pts) > 1 else self._decoder.nominal_ticks
+
+    def _end_segment(self) -> None:
+        self._mux_video(self._context.encode(None))
+        self._segment = len(self._pts)
+        context = VideoCodecContext.create(self.choice.family.encoder, "w")
+        assert isinstance(context, VideoCodecContext)  # by the kind of the encoder
+        self._configure(context)
+        context.flags = self._context.flags
+        self._context = context
+
+    def _mux_video(self, packets: Sequence[av.Packet[Any]], last: bool = False) -> None:
+        for left, packet in enumerate(packets, 1 - len(packets)):
+            number = self._segment + int(packet.pts or 0)
+            packet.pts, packet.duration = self._pts[number], self._durations.pop(number)
+            packet.dts = self._decoding_time(self._written - self._delay)
+            self._written += 1
+            if last and left == 0:
+                packet.duration = self._rest(packet.dts, packet.duration)
+            packet.time_base, packet.stream = self._decoder.info.time_base, self._video
+            self._out.mux(packet)
+
+    def _rest(self, dts: int, duration: int) -> int:
+        """The duration of the last packet, such that all together last as long as all frames do: an mp4
+        adds them up in decoding order."""
+        if self._muxer not in ("mp4", "mov"):
+            return duration
+        whole = self._pts[-1] + self._last_duration - self._pts[0]
+        return max(1, whole - (dts - self._decoding_time(-self._delay)))
+
+    def _decoding_time(self, number: int) -> int:
+        """Decoding goes through the times of presentation, some frames early; before the first frame, at
+        the first frame's pace. Encoders' own times are not used: x265's are wrong for short segments."""
+        if number >= 0:
+            return self._pts[number]
+        pace = self._pts[1] - self._pts[0] if len(self._pts) > 1 else self._decoder.nominal_ticks
+        return self._pts[0] + number * pace
+
+    def _mux_copies(self, packets: Iterable[av.Packet[Any]]) -> None:
+        for packet in packets:
+            if self._begins(packet) and (packet.size > 2 or bytes(packet) != NO_TEXT):
+                packet.stream = self._copies[packet.stream.index]
+                self._out.mux(packet)
+
+    def _begins(self, packet: av.Packet[Any]) -> bool:
+        """Whether a packet belongs into this container: where there is no time before zero, a decoder's
+        lead-in that nobody hears stays out, rather than that everything moves to make room for it."""
+        if packet.pts is None or packet.pts >= 0:
+            return True
+        source = self._decoder.container.format.name
+        if not starts_at_zero(self._muxer, codec_name(packet.stream), source):
+            return True
+        heard = packet.pts + (packet.duration or 0) > 0
+        packet.pts, packet.dts = 0, 0
+        return heard
+
+    # -- planning
+
+    def _choose(self) -> Choice:
+        info, interlaced = self._decoder.info, self._decoder.interlaced
+        takes = (TAKES.get(self._muxer) or self._out.supported_codecs) - REFUSES.get(self._muxer, frozenset())
+        if info.orientation != Orientation() and self._muxer in UNTURNED:
+            raise UnsupportedMedia(f"a {self._muxer} file cannot say that it is turned; write a .mp4")
+        # av cannot hand the sample aspect ratio to a matroska file, and an avi has no place for it
+        aspect = info.sample_aspect_ratio != 1 and self._muxer in ("matroska", "webm", "avi")
+        given = (info.codec, info.format, interlaced, aspect, self._settings)
+        return choose(*given, pixel_formats, takes.__contains__)
+
+    def _add_video(self) -> VideoStream:
+        decoder, family = self._decoder, self.choice.family
+        stream = self._out.add_stream(family.encoder, rate=self._rate())
+        assert isinstance(stream, VideoStream)  # by the kind of the encoder
+        # an avi has a place for every frame at its rate, and no finer time
+        stream.time_base = 1 / self._rate() if self._muxer == "avi" else decoder.info.time_base
+        first, pace = decoder.first.pts or 0, decoder.nominal_ticks
+        self._delay = family.delay if may_reorder(self._muxer, first, pace) else 0
+        self._context = stream.codec_context
+        self._configure(self._context)
+        if decoder.matrix is not None:
+            stream.set_display_matrix(decoder.matrix)
+        if family.codec == "hevc" and self._muxer in ("mp4", "mov"):
+            self._context.codec_tag = "hvc1"
+        stream.metadata.update(kept_tags(decoder.stream.metadata))
+        if (timecode := decoder.timecode) is not None:
+            (self._out if self._muxer == "mxf" else stream).metadata["timecode"] = timecode
+        stream.disposition = decoder.stream.disposition
+        self._open_encoder(stream.codec_context)
+        return stream
+
+    def _open_encoder(self, context: VideoCodecContext) -> None:
+        try:
+            context.open()
+        except (ValueError, av.error.FFmpegError):
+            raise UnsupportedMedia(
+                f"{self.choice.family.encoder} does not take {context.width}x{context.height} "
+                f"{self.choice.pix_fmt} at {float(self._rate()):g} frames a second; choose another with -c:v"
+            ) from None
+
+    def _rate(self) -> Fraction:
+        return (self._decoder.info.rate or Fraction(25)).limit_denominator(1 << 16)
+
+    def _configure(self, context: VideoCodecContext) -> None:
+        """Everything an encoder is told; the same for each segment."""
+        decoder, info, family = self._decoder, self._decoder.info, self.choice.family
+        context.width, context.height, context.pix_fmt = info.width, info.height, self.choice.pix_fmt
+        context.framerate, context.time_base = self._rate(), 1 / self._rate()
+        context.sample_aspect_ratio = info.sample_aspect_ratio
+        context.color_primaries, context.color_trc = info.colour.primaries, info.colour.transfer
+        full = True if self.choice.pix_fmt.startswith("yuvj") else info.colour.full_range
+        context.colorspace, context.color_range = info.colour.matrix, RANGES[full]
+        # how many threads encode, and how they share the work, is part of what fixes the bytes
+        context.thread_count, context.thread_type = self._settings.threads, "FRAME"
+        context.flags |= BITEXACT
+        if decoder.interlaced:
+            context.flags |= IN_FIELDS
+            context.field_order = decoder.stream.codec_context.field_order
+        if not self._delay:
+            context.max_b_frames = 0
+        if family.quality == "qscale":
+            context.flags |= QSCALE
+            context.global_quality = round(family.default)
+        context.options = encoder_options(self.choice, self._settings.threads, decoder.light)
+
+    def _add(self, stream: Any) -> StreamFate:
+        """Plans one stream of the source: what becomes of it, and why."""
+        names = str(stream.disposition.name).split("|")
+        seen = SourceStream(stream.index, stream.type, codec_name(stream), names, stream.metadata)
+        verdict = fate(seen, self._decoder.stream.index, self._settings.audio == "keep")
+        if not verdict.kept or stream.index == self._decoder.stream.index:
+            return replace(verdict, reason=self._video_reason()) if verdict.kept else verdict
+        try:
+            if not holds(self._muxer, verdict.codec):
+                raise ValueError
+            copy = self._out.add_stream_from_template(stream)
+        except (ValueError, av.error.FFmpegError):
+            why = f"a {self._muxer} file cannot hold {verdict.codec}"
+            if verdict.kind == "audio":
+                raise UnsupportedMedia(
+                    f"{why} sound; write to a .mkv or .mp4 file, or give --audio drop"
+                ) from None
+            return replace(verdict, kept=False, reason=why)
+        copy.metadata.clear()
+        copy.metadata.update(kept_tags(stream.metadata))
+        copy.disposition = stream.disposition
+        self._copies[stream.index] = copy
+        return verdict
+
+    def _video_reason(self) -> str:
+        family, why = self.choice.family, self.choice.reason
+        quality = f" at {family.quality} {family.default:g}" if family.quality else ""
+        return f"anonymised, encoded by {family.encoder}{quality}" + (f" ({why})" if why else "")
+
+
+def comparable(streams: Iterable[str]) -> list[str]:
+    """Streams as they can be told from one another after writing: an mp4 calls all MPEG audio mp3, and
+    the muxer adds data tracks of its own (timecode, chapters)."""
+    return sorted(s.replace("audio mp2", "audio mp3") for s in streams if not s.startswith("data"))
+
+
+def plain(pix_fmt: str) -> str:
+    """The pixel format without what its old name says about the range."""
+    return pix_fmt.replace("yuvj", "yuv")
+
+
+def pixel_formats(encoder: str) -> set[str]:
+    """The names of the pixel formats that an encoder of this machine takes. A JPEG's range is full."""
+    names = {layout.name for layout in av.Codec(encoder, "w").video_formats or ()}
+    return {name for name in names if name.startswith("yuvj")} if encoder == "mjpeg" else names
+
+
+def encoders() -> dict[str, bool]:
+    """Of each codec, whether an encoder for it is on this machine."""
+    return {codec: family.encoder in av.codecs_available for codec, family in FAMILIES.items()}
+
+
+def verify(
+    target: Path,
+    expected: Expected,
+    limits: Limits = Limits(),  # noqa: B008  (frozen)
+    on_frame: Callable[[int], None] = lambda number: None,
+) -> None:
+    """Decodes `target` again, strictly, and compares. Run it in a fresh process. `on_frame` hears each
+    frame's number.
+
+    Raises VerificationFailed, which says what differs."""
+    try:
+        with Decoder(target, limits, writable=False) as decoder:
+            info = decoder.info
+            found = array("q")
+            for frame in decoder.frames():
+                found.append(frame.pts)
+                on_frame(frame.index)
+            streams = [f"{s.type} {codec_name(s)}" for s in decoder.container.streams]
+    except InputError as error:
+        raise VerificationFailed(f"what was written does not decode: {error}") from None
+    _compare_times(target, found, info.time_base, expected)
+    for name, value, wanted in (
+        ("picture size", (info.width, info.height), expected.size),
+        ("pixel format", plain(info.format.name), plain(expected.pixel_format)),
+        ("streams", comparable(streams), comparable(expected.streams)),
+    ):
+        if value != wanted:
+            raise VerificationFailed(f"{target} has {name} {value} instead of {wanted}")
+
+
+def _compare_times(target: Path, found: array[int], base: Fraction, expected: Expected) -> None:
+    if len(found) != len(expected.pts):
+        raise VerificationFailed(f"{target} has {len(found)} frames instead of {len(expected.pts)}")
+    if base == expected.time_base and found == expected.pts:
+        return
+    pairs = enumerate(zip(found, expected.pts, strict=True))
+    wrong = [i for i, (a, b) in pairs if abs(a * base - b * expected.time_base) > base / 2]
+    if wrong:
+        raise VerificationFailed(f"{target} shows {len(wrong)} frames at another time, first {wrong[0]}")

@@ -1,0 +1,196 @@
+"""Files on the way in and out: one name, one content, and nothing half-written under a final name."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from veilcast.errors import (
+    DamagedMedia,
+    DiskFull,
+    InputMissing,
+    InputTooLarge,
+    NotWritable,
+    OutputError,
+    OutputExists,
+)
+
+_CHUNK = 1 << 20
+
+
+Stamp = tuple[int, int, int]  # inode, bytes, nanoseconds of the last change
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An input that is readable as `path` while it is open, also in a child that is given `fds`."""
+
+    name: str  # for people
+    path: Path
+    stamp: Stamp | None
+    fds: tuple[int, ...] = ()
+
+    def check_unchanged(self) -> None:
+        """Raises DamagedMedia if the content is no longer the one that was opened: faces would have
+        been looked for in another picture than the one that was covered."""
+        if _stamp(self.path) != self.stamp:
+            raise DamagedMedia(f"{self.name} changed while it was read; try again when nothing writes to it")
+
+    def sha256(self) -> str:
+        return sha256(self.path)
+
+
+@contextlib.contextmanager
+def open_source(name: str, max_bytes: int, stdin: BinaryIO) -> Iterator[Source]:
+    """The file `name`; "-" is `stdin`, copied to a private file without a name that vanishes with this
+    process. Raises InputMissing, InputTooLarge."""
+    if name == "-":
+        with _spooled(stdin, max_bytes) as file:
+            path = Path(f"/proc/self/fd/{file.fileno()}")
+            yield Source("standard input", path, _stamp(path), (file.fileno(),))
+    else:
+        yield _readable(name, max_bytes)
+
+
+def _readable(name: str, max_bytes: int) -> Source:
+    path = Path(name).absolute()
+    if path.exists() and not path.is_file():
+        raise InputMissing(f"{name} is not a regular file; pipe it in as - instead")
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise InputMissing(f"cannot read {name}: {error.strerror}") from None
+    if size > max_bytes:
+        raise InputTooLarge(f"{name} has {size} bytes, more than limits.max_bytes = {max_bytes}")
+    return Source(name, path, _stamp(path))
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+@contextlib.contextmanager
+def _spooled(stream: BinaryIO, max_bytes: int) -> Iterator[BinaryIO]:
+    with tempfile.TemporaryFile(prefix="veilcast-") as file:  # no name, mode 0600: gone with the process
+        size = 0
+        while chunk := stream.read(_CHUNK):
+            size += len(chunk)
+            if size > max_bytes:
+                raise InputTooLarge(f"standard input is longer than limits.max_bytes = {max_bytes}")
+            try:
+                file.write(chunk)
+            except OSError as error:
+                raise translated(error, Path(tempfile.gettempdir())) from None
+        file.flush()
+        yield file
+
+
+class Part:
+    """The file that becomes `target`: `target.part` beside it, locked against a second run."""
+
+    def __init__(self, target: Path, fd: int) -> None:
+        self.target = target
+        self.path = part_of(target)
+        self._fd = fd
+
+    def commit(self, overwrite: bool) -> None:
+        """To the disk, then to its final name, then the folder to the disk."""
+        try:
+            os.fsync(self._fd)
+            if not overwrite and self.target.exists():
+                raise _exists(self.target)
+            self.path.rename(self.target)
+            _fsync_folder(self.target.parent)
+        except OSError as error:
+            raise translated(error, self.target) from None
+
+
+@contextlib.contextmanager
+def reserve(target: Path, overwrite: bool) -> Iterator[Part]:
+    """A `Part` for `target`; gone when the block is left, unless it was committed.
+
+    Raises OutputExists, NotWritable, DiskFull.
+    """
+    if target.is_dir():
+        raise NotWritable(f"{target} is a folder; name a file in it")
+    if not overwrite and target.exists():
+        raise _exists(target)
+    path = part_of(target)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise translated(error, target) from None
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputExists(f"another run is writing {target}; wait for it or name another file") from None
+        os.ftruncate(fd, 0)
+        try:
+            yield Part(target, fd)
+        finally:
+            if _same_file(path, fd):  # not so after a commit
+                path.unlink(missing_ok=True)
+    finally:
+        os.close(fd)
+
+
+def _same_file(path: Path, fd: int) -> bool:
+    with contextlib.suppress(OSError):
+        return os.path.samestat(path.lstat(), os.fstat(fd))
+    return False
+
+
+def part_of(target: Path) -> Path:
+    return target.with_name(target.name + ".part")
+
+
+def write_durably(target: Path, data: bytes) -> None:
+    """`data` as the whole content of `target`, on the disk when this returns."""
+    with reserve(target, overwrite=True) as part:
+        try:
+            with part.path.open("wb") as file:
+                file.write(data)
+        except OSError as error:
+            raise translated(error, target) from None
+        part.commit(overwrite=True)
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fsync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def translated(error: OSError, target: Path) -> OutputError:
+    """What the system said about writing `target`, as one of ours."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(f"no space left on the disk of {target}; free some or write elsewhere")
+    if error.errno == errno.ENOENT:
+        return NotWritable(f"the folder {target.parent} does not exist; make it first")
+    return NotWritable(f"cannot write {target}: {error.strerror}")
+
+
+def _exists(target: Path) -> OutputExists:
+    return OutputExists(f"{target} exists; --overwrite replaces it")

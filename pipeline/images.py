@@ -1,0 +1,257 @@
+"""Picture sets: a folder in, the same folder with every face covered out.
+
+Names and layout stay; labels come along; what is neither is left behind and told. Each worker enters
+each picture in a journal once it is in place, so a run that was stopped goes on where it was, and a
+worker that a picture killed costs that picture alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from veilcast.config import Config
+from veilcast.errors import (
+    ConfigError,
+    InputMissing,
+    NotWritable,
+    OutputExists,
+    SomeFailed,
+    VeilcastError,
+    WorkerError,
+)
+from veilcast.pipeline import labels, picture_files
+from veilcast.pipeline.pictures import Line, append, stamp
+from veilcast.pipeline.supervise import OnProgress, Progress, silent, supervise
+
+JOURNAL = "veilcast-pictures.jsonl"
+CHUNK = 500  # pictures that one worker process is given: its start costs seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a run of pictures takes besides the settings. `workers`: None = one for each processor.
+    `identity_by`: which pictures show one synthetic person: "image" = each its own, "folder" = those of one
+    folder, else the name of a column in a CSV file of the set."""
+
+    models: Path | None = None
+    overwrite: bool = False
+    workers: int | None = None
+    identity_by: str = "image"
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What became of the pictures. `left_behind`: files that are neither pictures nor labels."""
+
+    done: int
+    resumed: int  # of these, found done by an earlier run
+    faces: int
+    failed: tuple[str, ...]  # one sentence each
+    left_behind: tuple[str, ...]
+
+
+def run_folder(
+    source: Path,
+    target: Path,
+    config: Config,
+    options: Options = Options(),
+    on_progress: OnProgress = silent,
+) -> Summary:
+    """Writes every picture below `source` to the same place below `target` with its faces covered.
+
+    Raises ConfigError, InputMissing, OutputError, ModelError at once; SomeFailed at the end where some
+    pictures could not be carried: each is in the journal with its reason and not in `target`.
+    """
+    _check(source, target, config, options)
+    pictures, others = listed(source)
+    journal = target / JOURNAL
+    people = labels.people(source, pictures, options.identity_by)
+    settings = hashlib.sha256(f"{config.model_dump_json()} {options.identity_by}".encode()).hexdigest()
+    before = finished(journal, settings, source, target)
+    waiting = [name for name in pictures if name not in before]
+    _make_folders(target, pictures + others)
+    failed = _copy_labels(source, target, others)
+    with _one_key(config) as keyed:
+        run = _Run(source, target, keyed, options, settings, people)
+        _cover(run, waiting, len(pictures), on_progress)
+    after = finished(journal, settings, source, target)
+    failed += [f"{name}: {reasons(journal).get(name, 'not done')}" for name in pictures if name not in after]
+    summary = Summary(
+        done=len(after.keys() & set(pictures)),
+        resumed=len(before.keys() & set(pictures)),
+        faces=sum(line.faces for line in after.values()),
+        failed=tuple(failed),
+        left_behind=tuple(name for name in others if not labels.is_label(source / name)),
+    )
+    if summary.failed:
+        raise SomeFailed(_told(summary))
+    return summary
+
+
+def listed(folder: Path) -> tuple[list[str], list[str]]:
+    """Names of pictures and of other files below `folder`, in order. Raises InputMissing where there is
+    no picture."""
+    pictures: list[str] = []
+    others: list[str] = []
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        wanted = path.suffix.lower() in picture_files.SUFFIXES and not path.is_symlink()
+        (pictures if wanted else others).append(str(path.relative_to(folder)))
+    if not pictures:
+        raise InputMissing(f"{folder} holds no JPEG, PNG, WebP or TIFF picture")
+    return pictures, others
+
+
+def entries(journal: Path) -> Iterator[Line]:
+    """The journal's lines; one that was cut off by a crash is skipped."""
+    with suppress(OSError), journal.open("rb") as file:
+        for text in file:
+            with suppress(ValueError, TypeError):
+                values = json.loads(text)
+                yield Line(**{**values, "stamp": tuple(values["stamp"])})
+
+
+def finished(journal: Path, settings: str, source: Path, target: Path) -> dict[str, Line]:
+    """Pictures that are in place, made with these settings from the source as it is now."""
+    last = {line.name: line for line in entries(journal)}
+    return {
+        name: line
+        for name, line in last.items()
+        if not line.error
+        and line.settings == settings
+        and (target / name).is_file()
+        and (source / name).is_file()
+        and line.stamp == stamp(source / name)
+    }
+
+
+def reasons(journal: Path) -> dict[str, str]:
+    """Why pictures failed, by name."""
+    return {line.name: line.error for line in entries(journal) if line.error}
+
+
+@contextmanager
+def _one_key(config: Config) -> Iterator[Config]:
+    """The settings with one identity key for all workers. Where none is given, it lives in a private file
+    for as long as the run lasts, and is lost with it: what is resumed later gets other people."""
+    own = config.synthetic
+    if config.cover.replacewith != "synthetic" or own.identity_key_file is not None or own.seed is not None:
+        yield config
+        return
+    with tempfile.NamedTemporaryFile(prefix="veilcast-key-") as file:  # mode 0600
+        file.write(secrets.token_bytes(32))
+        file.flush()
+        keyed = own.model_copy(update={"identity_key_file": Path(file.name)})
+        yield config.model_copy(update={"synthetic": keyed})
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    source: Path
+    target: Path
+    config: Config
+    options: Options
+    settings: str
+    people: Mapping[str, str]
+
+    @property
+    def workers(self) -> int:
+        return self.options.workers or os.cpu_count() or 1
+
+
+def _cover(run: _Run, waiting: Sequence[str], total: int, on_progress: OnProgress) -> None:
+    """All waiting pictures, in chunks, on all processors."""
+    size = max(1, min(CHUNK, -(-len(waiting) // run.workers)))
+    chunks = [waiting[i : i + size] for i in range(0, len(waiting), size)]
+    done = [0] * len(chunks)
+
+    def work(number: int) -> None:
+        def progress(step: Progress) -> None:
+            done[number] = step.done
+            on_progress(Progress("covering", total - len(waiting) + sum(done), total))
+
+        _chunk(run, list(chunks[number]), progress)
+
+    with ThreadPoolExecutor(run.workers) as pool:
+        for result in [pool.submit(work, number) for number in range(len(chunks))]:
+            result.result()
+
+
+def _chunk(run: _Run, names: list[str], on_progress: OnProgress) -> None:
+    """One worker after another until every name is in the journal: the picture that a worker was at
+    when it died is entered as failed."""
+    journal = run.target / JOURNAL
+    while names:
+        known = sum(1 for _ in entries(journal))
+        job = {
+            "task": "pictures",
+            "source": str(run.source.absolute()),
+            "folder": str(run.target.absolute()),
+            "names": names,
+            "people": [run.people.get(name, "") for name in names],
+            "config": run.config.model_dump(mode="json"),
+            "settings": run.settings,
+            "models": None if run.options.models is None else str(run.options.models.absolute()),
+            "journal": str(journal.absolute()),
+        }
+        try:
+            supervise(job, run.config.limits, on_progress)
+            return
+        except WorkerError as error:
+            entered = {line.name for n, line in enumerate(entries(journal)) if n >= known}
+            names = [name for name in names if name not in entered]
+            if names:
+                culprit = names.pop(0)
+                (run.target / culprit).unlink(missing_ok=True)
+                append(journal, Line(culprit, stamp(run.source / culprit), run.settings, error=str(error)))
+
+
+def _check(source: Path, target: Path, config: Config, options: Options) -> None:
+    if config.start_s is not None or config.end_s is not None:
+        raise ConfigError("start_s and end_s mean nothing for pictures; leave them out")
+    inside = source.absolute().resolve() in (
+        target.absolute().resolve(),
+        *target.absolute().resolve().parents,
+    )
+    if inside:
+        raise ConfigError(f"{target} lies in {source}; write to a folder beside it")
+    if (
+        target.is_dir()
+        and any(target.iterdir())
+        and not (target / JOURNAL).exists()
+        and not options.overwrite
+    ):
+        raise OutputExists(f"{target} is not empty and not from an earlier run; --overwrite writes into it")
+
+
+def _make_folders(target: Path, names: Sequence[str]) -> None:
+    try:
+        for folder in sorted({(target / name).parent for name in names} | {target}):
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotWritable(f"cannot make the folders of {target}: {error.strerror}") from None
+
+
+def _copy_labels(source: Path, target: Path, others: Sequence[str]) -> list[str]:
+    failed = []
+    for name in others:
+        if labels.is_label(source / name):
+            try:
+                labels.copy(source / name, target / name)
+            except VeilcastError as error:
+                failed.append(f"{name}: {error}")
+    return failed
+
+
+def _told(summary: Summary) -> str:
+    some = "; ".join(summary.failed[:3]) + ("; ..." if len(summary.failed) > 3 else "")
+    total = summary.done + len(summary.failed)
+    return f"{len(summary.failed)} of {total} files were left out, each with its reason in {JOURNAL}: {some}"

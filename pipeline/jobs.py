@@ -1,0 +1,155 @@
+"""The jobs on one video: find the faces, cover them, or both. Arguments and answers are JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from veilcast.config import Config
+from veilcast.pipeline import verification
+from veilcast.pipeline.decode import Decoder
+from veilcast.pipeline.ledger import Ledger
+from veilcast.pipeline.plan import Plan, read_plan, spans, write_plan
+from veilcast.pipeline.preview import ContactSheet, moments
+from veilcast.pipeline.stages import Covers, Rendered, detect_file, render_file, unpainted
+from veilcast.pipeline.supervise import OnFrame
+from veilcast.types import Frame
+
+if TYPE_CHECKING:
+    from veilcast.pipeline.studio import Studio
+    from veilcast.trt_engines.models import Models
+
+Json = dict[str, Any]
+
+
+def run(job: Json, on_frame: OnFrame) -> Json:
+    Covers.of(Config.model_validate(job["config"]))  # zones without sense are told now, not after the search
+    with _studio(job, on_frame) as studio:
+        return _render(job, _found(job, on_frame), on_frame, studio)
+
+
+def render(job: Json, on_frame: OnFrame) -> Json:
+    with _studio(job, on_frame) as studio:
+        return _render(job, _read(job), on_frame, studio)
+
+
+def detect(job: Json, on_frame: OnFrame) -> Json:
+    plan = _found(job, on_frame)
+    with Path(job["target"]).open("w", encoding="utf-8") as out:
+        write_plan(plan, out)
+    return {"frames": len(plan), "tracks": [asdict(span) for span in spans(plan)]}
+
+
+@contextmanager
+def waiting(still_alive: Callable[[], None]) -> Iterator[threading.Event]:
+    """Tells the parent every second that something works which has a deadline of its own, until the
+    event is set or the block is left."""
+    done = threading.Event()
+
+    def tell() -> None:
+        while not done.wait(1):
+            still_alive()
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield done
+    finally:
+        done.set()
+        thread.join()
+
+
+def _found(job: Json, on_frame: OnFrame) -> Plan:
+    from veilcast.pipeline.detect import open_detector  # inference takes a second to import
+
+    config = Config.model_validate(job["config"])
+    with (
+        waiting(lambda: on_frame("opening", 0, None)) as opened,
+        open_detector(config.detect, _models(job)) as finder,
+    ):
+
+        def found(stage: str, done: int, total: int | None) -> None:
+            opened.set()
+            on_frame(stage, done, total)
+
+        return detect_file(Path(job["source"]), config, finder, found)
+
+
+def _models(job: Json) -> Models:
+    from veilcast.trt_engines.models import Models
+
+    return Models(Path(job["models"])) if job["models"] else Models(fetch=True)
+
+
+def _read(job: Json) -> Plan:
+    config = Config.model_validate(job["config"])
+    with Decoder(Path(job["source"]), config.limits, config.damaged) as decoder:
+        time_base = decoder.info.time_base
+    return read_plan(Path(job["detections"]), time_base)
+
+
+@contextmanager
+def _studio(job: Json, on_frame: OnFrame) -> Iterator[Studio | None]:
+    """What makes synthetic faces, where they are asked for; opened first, so that what is missing is told
+    before any work."""
+    config = Config.model_validate(job["config"])
+    if config.cover.replacewith != "synthetic":
+        yield None
+        return
+    from veilcast.pipeline.studio import Studio  # inference takes a second to import
+
+    with ExitStack() as stack:
+        with waiting(lambda: on_frame("opening", 0, None)):
+            studio = stack.enter_context(Studio(config.synthetic, _models(job)))
+        yield studio
+
+
+def _meet(studio: Studio, job: Json, plan: Plan, config: Config, on_frame: OnFrame) -> None:
+    """A pass over the file for the people in it. The file's own hash names its scope: the same file and key
+    give the same faces."""
+    source = Path(job["source"])
+    with source.open("rb") as file:
+        nonce = hashlib.file_digest(file, "sha256").digest()
+    with Decoder(source, config.limits, config.damaged) as decoder:
+        studio.meet(_counted(decoder.frames(), len(plan), on_frame), plan, nonce)
+
+
+def _counted(frames: Iterator[Frame], total: int, on_frame: OnFrame) -> Iterator[Frame]:
+    for frame in frames:
+        on_frame("meeting", frame.index + 1, total)
+        yield frame
+
+
+def _render(job: Json, plan: Plan, on_frame: OnFrame, studio: Studio | None) -> Json:
+    config = Config.model_validate(job["config"])
+    sheet = ContactSheet(moments(plan) if job["preview"] else frozenset())
+    if studio:
+        _meet(studio, job, plan, config, on_frame)
+    painted = studio.painted if studio else unpainted
+    rendered = render_file(Path(job["source"]), plan, Path(job["target"]), config, on_frame, sheet, painted)
+    if job["preview"]:
+        sheet.write(Path(job["preview"]))
+    return _told(rendered, plan) | ({"synthetic": studio.told()} if studio else {})
+
+
+def _told(rendered: Rendered, plan: Plan) -> Json:
+    return {
+        "frames": rendered.frames,
+        "ledger": _ledger(rendered.ledger),
+        "tracks": [asdict(span) for span in spans(plan)],
+        "streams": [asdict(stream) for stream in rendered.streams],
+        "expected": verification.to_json(rendered.expected),
+        "media": rendered.media,
+    }
+
+
+def _ledger(ledger: Ledger) -> Json:
+    return {
+        "counts": {str(fate): count for fate, count in sorted(ledger.counts.items())},
+        "stretches": [asdict(stretch) for stretch in ledger.stretches],
+    }

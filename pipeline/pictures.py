@@ -1,0 +1,166 @@
+"""Pictures one after the other, in a worker: find the faces, cover them, write, verify, rename."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from veilcast.config import Config
+from veilcast.errors import ModelError, VeilcastError
+from veilcast.pipeline import picture_files, zones
+from veilcast.pipeline.cover import NO_FACES, Painter, regions
+from veilcast.pipeline.detect import FaceFinder, open_detector
+from veilcast.pipeline.files import reserve, translated
+from veilcast.pipeline.gate import release
+from veilcast.pipeline.ledger import Ledger
+from veilcast.pipeline.pixels import to_rgb
+from veilcast.pipeline.studio import Studio
+from veilcast.trt_engines.models import Models
+from veilcast.types import Box, Face, Frame, PixelFormat, Track, TrackState
+
+# Networks are compiled for one size each, so pictures are fitted into few: width, height
+LARGE = ((1664, 1120), (1120, 1664), (1376, 1376))
+SMALL = ((640, 448), (448, 640), (544, 544))
+SMALL_PX = 640 * 448
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What the journal says of one picture. `stamp`: size in bytes and time of change of the source;
+    `settings`: digest of the configuration; `error` empty = covered and in place."""
+
+    name: str
+    stamp: tuple[int, int]
+    settings: str
+    faces: int = 0
+    fate: str = ""
+    error: str = ""
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def append(journal: Path, line: Line) -> None:
+    """One line in one write, so that several workers may share the journal."""
+    fd = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        os.write(fd, json.dumps(asdict(line)).encode() + b"\n")
+    finally:
+        os.close(fd)
+
+
+def cover_all(job: Json, on_frame: Callable[[str, int, int | None], None]) -> Json:
+    """A worker's job: `source` and `folder`, the `names` below both, `people` (who is in each; empty = not
+    told), `config`, `settings` (its digest), `models`, `journal`. One picture that fails is entered and does
+    not stop the rest; weights that fail stop all. Raises ModelError."""
+    cv2.setNumThreads(1)  # there is one worker for each processor
+    config = Config.model_validate(job["config"])
+    source, folder, journal = (Path(job[key]) for key in ("source", "folder", "journal"))
+    models = Models(Path(job["models"]) if job["models"] else None, fetch=not job["models"])
+    with ExitStack() as stack:
+        finder = stack.enter_context(open_detector(config.detect, models))
+        synthetic = config.cover.replacewith == "synthetic"
+        studio = stack.enter_context(Studio(config.synthetic, models)) if synthetic else None
+        tools = _Tools(finder, studio, config)
+        for number, (name, person) in enumerate(zip(job["names"], job["people"], strict=True)):
+            line = Line(name, stamp(source / name), job["settings"])
+            try:
+                line = _covered(source / name, folder / name, number, tools, person, line)
+            except ModelError:
+                raise
+            except VeilcastError as error:
+                (folder / name).unlink(missing_ok=True)  # of an earlier run with other settings
+                line = replace(line, error=str(error))
+            append(journal, line)
+            on_frame("covering", number + 1, len(job["names"]))
+    return {"pictures": len(job["names"])}
+
+
+@dataclass(frozen=True, slots=True)
+class _Tools:
+    finder: FaceFinder
+    studio: Studio | None  # what makes synthetic faces, where they are wanted
+    config: Config
+
+
+def _covered(source: Path, target: Path, number: int, tools: _Tools, person: str, line: Line) -> Line:
+    config = tools.config
+    picture = picture_files.read(source, config.limits.max_pixels)
+    frame = picture.frame(number)
+    tracks = as_tracks(found(frame, tools.finder), config.detect.thresh)
+    painters = NO_FACES if tools.studio is None else painted(tools.studio, frame, tracks, person)
+    fixed = zones.at(zones.parse(config.zones), Fraction(0))
+    wanted = regions(tracks, fixed, frame.displayed_size, config.cover)
+    ledger = Ledger(first=number)
+    release(frame, wanted, config.cover, ledger, faces=painters)
+    (fate,) = ledger.counts
+    with reserve(target, overwrite=True) as part:
+        try:
+            picture_files.write(picture, part.path)
+        except OSError as error:
+            raise translated(error, target) from None
+        picture_files.verify(picture, part.path)
+        part.commit(overwrite=True)
+    return Line(line.name, line.stamp, line.settings, len(tracks), str(fate))
+
+
+def painted(studio: Studio, frame: Frame, tracks: tuple[Track, ...], person: str) -> Mapping[int, Painter]:
+    """Synthetic faces of one picture. The largest face is that of `person`, who has one identity in all
+    their pictures; everybody else, and all where no person is told, has one in this picture alone."""
+    own = hashlib.sha256(b"".join(plane.tobytes() for plane in frame.planes)).digest()
+    if not person:
+        return studio.still(frame, tracks, own)
+    shared = hashlib.sha256(b"person\0" + person.encode()).digest()
+    return {**studio.still(frame, tracks[:1], shared), **studio.still(frame, tracks[1:], own)}
+
+
+def as_tracks(faces: Sequence[Face], thresh: float) -> tuple[Track, ...]:
+    """Each sure enough detection of a still picture is a track of its own, the largest first."""
+    sure = sorted((f for f in faces if f.score >= thresh), key=lambda f: -f.box.area)
+    return tuple(
+        Track(number, face.box, face.landmarks, TrackState.CONFIRMED, 0, face.score)
+        for number, face in enumerate(sure)
+    )
+
+
+def found(frame: Frame, finder: FaceFinder) -> list[Face]:
+    """The faces of a picture, looked for on one of a few canvases, in pixels of the picture."""
+    canvas, scale = fitted(*frame.displayed_size)
+    size = tuple(max(1, round(side * scale)) for side in frame.displayed_size)
+    rgb = np.zeros((canvas[1], canvas[0], 3), np.uint8)
+    rgb[: size[1], : size[0]] = to_rgb(frame, (size[0], size[1]))
+    planes = tuple(rgb[..., c] for c in range(3))
+    still = Frame(frame.index, frame.index, Fraction(1), planes, PixelFormat("rgb24", "rgb", 8))
+    across, down = (own / drawn for own, drawn in zip(frame.displayed_size, size, strict=True))
+    return [_moved(face, across, down) for face in finder.still(still)]
+
+
+def fitted(width: int, height: int) -> tuple[tuple[int, int], float]:
+    """The canvas that shows the picture largest, and the scale: small pictures at most at their own size,
+    for the detector enlarges them itself."""
+    canvases = SMALL if width * height <= SMALL_PX else LARGE
+    scales = [min(w / width, h / height) for w, h in canvases]
+    best = max(range(len(canvases)), key=scales.__getitem__)
+    return canvases[best], scales[best]
+
+
+def _moved(face: Face, across: float, down: float) -> Face:
+    box = Box(face.box.x0 * across, face.box.y0 * down, face.box.x1 * across, face.box.y1 * down)
+    points = face.landmarks
+    if points is not None:
+        points = points * np.array([across, down], np.float32)
+    return Face(box, face.score, points, face.detector)

@@ -1,0 +1,249 @@
+"""Planes to RGB and back: a whole picture for the detectors, a patch for the face networks.
+
+All geometry is in continuous picture coordinates: pixel (x, y) covers [x, x + 1) x [y, y + 1) and a
+chroma sample covers the pixels it stands for, so one affine serves every plane. Nothing here knows
+containers or codecs; only `paste_rgb` writes, and only under its mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from veilcast.types import Affine, Colour, Frame, Orientation, Plane, Rgb
+
+Matrix3 = Float64[np.ndarray, "3 3"]
+
+# Kr, Kb of ITU-T H.273 table 4, by its code point
+_LUMA_WEIGHTS = {
+    1: (0.2126, 0.0722),
+    4: (0.30, 0.11),
+    5: (0.299, 0.114),
+    6: (0.299, 0.114),
+    7: (0.212, 0.087),
+    9: (0.2627, 0.0593),
+    10: (0.2627, 0.0593),
+}
+_GBR = 0
+_HD_HEIGHT_PX = 576  # above it, untagged YUV is BT.709 by custom
+
+
+def to_rgb(
+    frame: Frame, size: tuple[int, int] | None = None, window: tuple[int, int, int, int] | None = None
+) -> Rgb:
+    """The displayed picture, or its `window` (x, y, width, height in displayed pixels, inside the
+    picture), as (h, w, 3), scaled to `size` (width, height). Planes are scaled before they are
+    converted, which is what makes a small picture of a large frame cheap."""
+    x, y, width, height = window or (0, 0, *frame.displayed_size)
+    out_w, out_h = size or (width, height)
+    stored = _stored_rectangle(frame, x, y, width, height)
+    turned = frame.orientation.quarter_turns % 2 == 1
+    target = (out_h, out_w) if turned else (out_w, out_h)
+    planes = [_resized(_cut(plane, stored, sub), target) for plane, sub in _colour_planes(frame)]
+    return np.ascontiguousarray(_turned(_planes_to_rgb(frame, planes), frame.orientation))
+
+
+def crop_to_rgb(frame: Frame, affine: Affine, side: int) -> Rgb:
+    """The patch (side, side, 3) that `affine` (displayed pixels to patch pixels) cuts out. Beyond the
+    picture its border is repeated."""
+    to_patch = _square(affine) @ _stored_to_displayed(frame)
+    planes = [_warped(plane, to_patch @ _scaling(*sub), side) for plane, sub in _colour_planes(frame)]
+    return _planes_to_rgb(frame, planes)
+
+
+def paste_rgb(frame: Frame, rgb: Rgb, affine: Affine, mask: Float32[np.ndarray, "s s"]) -> None:
+    """Blend a patch (s, s, 3) into the frame's planes, in place. `affine` takes displayed pixels to
+    patch pixels; `mask` (s, s), 0 to 1, is the patch's weight. Samples of weight 0 are not written."""
+    to_patch = _square(affine) @ _stored_to_displayed(frame)
+    values = _rgb_to_planes(frame, rgb)
+    for (plane, sub), value in zip(_colour_planes(frame), values, strict=True):
+        _blend(plane, to_patch @ _scaling(*sub), value, mask, (1 << frame.format.depth) - 1)
+
+
+def luma(frame: Frame, size: tuple[int, int]) -> Plane:
+    """A small grey picture (h, w) uint8 of the stored frame: enough to see whether it changed."""
+    plane = frame.planes[1] if frame.format.family == "rgb" else frame.planes[0]
+    return _to_8_bits(_resized(plane, size), frame.format.depth)
+
+
+# planes and their geometry
+
+
+def _colour_planes(frame: Frame) -> Iterator[tuple[Plane, tuple[int, int]]]:
+    """Each plane but alpha, with the stored pixels that one of its samples spans (x, y)."""
+    count = 1 if frame.format.family == "grey" else 3
+    chroma = (1 << frame.format.log2_chroma_w, 1 << frame.format.log2_chroma_h)
+    for number, plane in enumerate(frame.planes[:count]):
+        yield plane, chroma if number and frame.format.family == "yuv" else (1, 1)
+
+
+def _stored_to_displayed(frame: Frame) -> Matrix3:
+    width, height = frame.size
+    matrix = np.eye(3)
+    if frame.orientation.mirrored:
+        matrix = np.array([[-1.0, 0, width], [0, 1, 0], [0, 0, 1]])
+    for _ in range(frame.orientation.quarter_turns % 4):
+        matrix = np.array([[0.0, -1, height], [1, 0, 0], [0, 0, 1]]) @ matrix
+        width, height = height, width
+    return matrix
+
+
+def _stored_rectangle(frame: Frame, x: int, y: int, width: int, height: int) -> tuple[int, int, int, int]:
+    corners = np.array([[x, x + width], [y, y + height], [1, 1]], float)
+    back = np.linalg.inv(_stored_to_displayed(frame)) @ corners
+    (x0, x1), (y0, y1) = np.sort(np.rint(back[:2]).astype(int), axis=1)
+    return int(x0), int(y0), int(x1), int(y1)
+
+
+def _cut(plane: Plane, rectangle: tuple[int, int, int, int], sub: tuple[int, int]) -> Plane:
+    x0, y0, x1, y1 = rectangle
+    return plane[y0 // sub[1] : -(-y1 // sub[1]), x0 // sub[0] : -(-x1 // sub[0])]
+
+
+def _turned(picture: Rgb, orientation: Orientation) -> Rgb:
+    mirrored = picture[:, ::-1] if orientation.mirrored else picture
+    return np.rot90(mirrored, -orientation.quarter_turns)
+
+
+def _square(affine: Affine) -> Matrix3:
+    return np.vstack([affine, [0.0, 0.0, 1.0]])
+
+
+def _scaling(x: float, y: float) -> Matrix3:
+    return np.diag([float(x), float(y), 1.0])
+
+
+def _resized(plane: Plane, size: tuple[int, int]) -> Plane:
+    height, width = plane.shape
+    if (width, height) == size:
+        return plane
+    shrinks = width > size[0] or height > size[1]
+    result: Plane = cv2.resize(plane, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return result
+
+
+def _for_cv2(matrix: Matrix3) -> Float64[np.ndarray, "2 3"]:
+    """cv2 puts whole coordinates on pixel centres, we on their corners."""
+    half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+    inverse = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])
+    moved: Matrix3 = inverse @ matrix @ half
+    return moved[:2]
+
+
+def _shrunk(source: np.ndarray[Any, Any], matrix: Matrix3) -> tuple[np.ndarray[Any, Any], Matrix3]:
+    """Average `source` first where `matrix` would shrink it so much that samples are skipped."""
+    step = int(1 / np.sqrt(max(abs(np.linalg.det(matrix[:2, :2])), 1e-12)))
+    height, width = source.shape[:2]
+    if step < 2 or step > min(width, height):
+        return source, matrix
+    small = cv2.resize(source, (width // step, height // step), interpolation=cv2.INTER_AREA)
+    return small, matrix @ _scaling(width / (width // step), height / (height // step))
+
+
+def _warped(plane: Plane, to_patch: Matrix3, side: int) -> Plane:
+    rectangle = _bounds(np.linalg.inv(to_patch), side, side, plane.shape[1], plane.shape[0], margin=4)
+    x0, y0, x1, y1 = rectangle
+    shift = np.array([[1.0, 0, x0], [0, 1, y0], [0, 0, 1]])
+    source, matrix = _shrunk(np.ascontiguousarray(plane[y0:y1, x0:x1]), to_patch @ shift)
+    patch: Plane = cv2.warpAffine(
+        source, _for_cv2(matrix), (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return patch
+
+
+def _bounds(
+    matrix: Matrix3, width: int, height: int, limit_w: int, limit_h: int, margin: int = 1
+) -> tuple[int, int, int, int]:
+    """Whole-sample rectangle, inside the limits and never empty, round a transformed rectangle."""
+    corners = matrix @ np.array([[0, width, width, 0], [0, 0, height, height], [1, 1, 1, 1]], float)
+    low = np.floor(corners[:2].min(axis=1)) - margin
+    high = np.ceil(corners[:2].max(axis=1)) + margin
+    x0, y0 = np.clip(low, 0, [limit_w - 1, limit_h - 1]).astype(int)
+    x1, y1 = np.clip(high, [x0 + 1, y0 + 1], [limit_w, limit_h]).astype(int)
+    return int(x0), int(y0), int(x1), int(y1)
+
+
+def _blend(
+    plane: Plane,
+    to_patch: Matrix3,
+    value: Float32[np.ndarray, "s s"],
+    mask: Float32[np.ndarray, "s s"],
+    top: int,
+) -> None:
+    side_h, side_w = value.shape
+    x0, y0, x1, y1 = _bounds(np.linalg.inv(to_patch), side_w, side_h, plane.shape[1], plane.shape[0])
+    shift = np.array([[1.0, 0, -x0], [0, 1, -y0], [0, 0, 1]])
+    from_patch = shift @ np.linalg.inv(to_patch)
+    size = (x1 - x0, y1 - y0)
+    small_value, matrix = _shrunk(value, from_patch)
+    small_mask, _ = _shrunk(np.ascontiguousarray(mask, np.float32), from_patch)
+    warp = _for_cv2(matrix)
+    painted = cv2.warpAffine(small_value, warp, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    weight = cv2.warpAffine(small_mask, warp, size, flags=cv2.INTER_LINEAR, borderValue=0)
+    window = plane[y0:y1, x0:x1]
+    mixed = np.clip(np.rint(window + weight * (painted - window)), 0, top).astype(plane.dtype)
+    np.copyto(window, mixed, where=weight > 0)
+
+
+# colour
+
+
+def _planes_to_rgb(frame: Frame, planes: list[Plane]) -> Rgb:
+    small = [_to_8_bits(plane, frame.format.depth) for plane in planes]
+    full = _is_full(frame)
+    matrix: Float64[np.ndarray, "3 4"] | None = None
+    if frame.format.family == "grey":
+        small, matrix = small * 3, None if full else _from_limited_grey()
+    elif frame.format.family == "yuv" and frame.colour.matrix == _GBR:
+        small = [small[2], small[0], small[1]]
+    elif frame.format.family == "yuv":
+        matrix = np.linalg.inv(_rgb_to_yuv(frame.colour, frame.size[1], 8, full))[:3]
+    picture = cv2.merge(small)
+    rgb: Rgb = picture if matrix is None else cv2.transform(picture, matrix)
+    return rgb
+
+
+def _rgb_to_planes(frame: Frame, rgb: Rgb) -> list[Float32[np.ndarray, "h w"]]:
+    """Sample values (not rounded) in the frame's own depth and range, one array a plane."""
+    depth, full = frame.format.depth, _is_full(frame)
+    picture = rgb.astype(np.float32)
+    if frame.format.family == "rgb" or (frame.format.family == "yuv" and frame.colour.matrix == _GBR):
+        red, green, blue = cv2.split(picture * np.float32(((1 << depth) - 1) / 255))
+        return [red, green, blue] if frame.format.family == "rgb" else [green, blue, red]
+    matrix = _rgb_to_yuv(frame.colour, frame.size[1], depth, full)[:3]
+    planes = list(cv2.split(cv2.transform(picture, matrix)))
+    return planes[:1] if frame.format.family == "grey" else planes
+
+
+def _to_8_bits(plane: Plane, depth: int) -> Plane:
+    small: Plane = plane if depth == 8 else cv2.convertScaleAbs(plane, alpha=2.0 ** (8 - depth))
+    return small
+
+
+def _is_full(frame: Frame) -> bool:
+    if frame.colour.full_range is not None:
+        return frame.colour.full_range
+    return frame.format.family != "yuv" or frame.format.name.startswith("yuvj")
+
+
+def _from_limited_grey() -> Float64[np.ndarray, "3 4"]:
+    scale = 255 / 219
+    return np.hstack([np.eye(3) * scale, np.full((3, 1), -16 * scale)])
+
+
+def _rgb_to_yuv(colour: Colour, height: int, depth: int, full: bool) -> Float64[np.ndarray, "4 4"]:
+    """8-bit RGB to YUV samples of `depth` bits, homogeneous (ITU-T H.273 equations 23 to 25, 38 to 40)."""
+    guess = 1 if height > _HD_HEIGHT_PX else 6
+    kr, kb = _LUMA_WEIGHTS.get(colour.matrix, _LUMA_WEIGHTS[guess])
+    y = np.array([kr, 1 - kr - kb, kb])
+    u, v = (np.array([0, 0, 1]) - y) / (2 * (1 - kb)), (np.array([1, 0, 0]) - y) / (2 * (1 - kr))
+    step = 1 << (depth - 8)
+    top = (1 << depth) - 1
+    span_y, span_c, black = (top, top, 0) if full else (219 * step, 224 * step, 16 * step)
+    rows = np.vstack([y * span_y, u * span_c, v * span_c]) / 255
+    offset = np.array([[black], [128 * step], [128 * step]])
+    return np.vstack([np.hstack([rows, offset]), [0, 0, 0, 1]])

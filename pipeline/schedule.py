@@ -1,0 +1,89 @@
+"""When to look for faces, and how closely: pure rules over time and the size of the picture.
+
+A look costs far more than a frame, and between two looks the tracker knows where a face is, so a
+frame is looked at only every `look_s` seconds. A look has passes: a network over the picture at one
+scale. Which network sees which scale in which look was chosen by benchmarks/recall.py and speed.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from veilcast.config import Detect
+from veilcast.pipeline.detectors.network import CENTERFACE, YUNET
+
+DETAIL_PX = 1920 * 1088  # pixels of the picture in which faces of 12 px are found
+COARSE = 2  # how many times smaller each side of the one is in which faces may be large
+SLACK_S = Fraction(2, 1000)  # containers that count in milliseconds round the times of frames
+MAX_ENLARGED = 2.0  # more than this shows a network nothing new
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One network over the whole picture at one size (width, height)."""
+
+    network: str
+    size: tuple[int, int]
+
+
+class Schedule:
+    """Tells for each frame, in order, what to do with it. Its state is the time of the last look."""
+
+    def __init__(self, settings: Detect) -> None:
+        self._settings = settings
+        self._last: Fraction | None = None
+        self._looks = 0
+
+    def passes(self, time: Fraction, size: tuple[int, int], urgent: bool) -> tuple[Pass, ...]:
+        """What to run on the frame at `time`, whose displayed size is `size`; empty = do not look.
+        `urgent`: look whatever the time is, as closely as can be."""
+        if not (urgent or self._is_due(time)):
+            return ()
+        first = urgent or self._last is None
+        self._looks = 0 if first else self._looks + 1
+        self._last = time
+        if first:
+            return closest_passes(size)
+        thorough = self._looks % self._settings.thorough_every == 0
+        return thorough_passes(size) if thorough else quick_passes(size)
+
+    def _is_due(self, time: Fraction) -> bool:
+        # a clock that jumps back is no reason to wait until it has caught up
+        passed = None if self._last is None else time - self._last
+        return passed is None or passed < 0 or passed >= Fraction(self._settings.look_s) - SLACK_S
+
+
+def thorough_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
+    """The better network on small faces: the light one has seen the frames before. Both on large ones."""
+    return Pass(CENTERFACE.name, detail(size)), *large_passes(size)
+
+
+def large_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
+    """Both networks on large faces: what is out of focus or in the dark is often seen by one alone."""
+    return Pass(CENTERFACE.name, coarse(size)), Pass(YUNET.name, coarse(size))
+
+
+def closest_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
+    """All of both: for a frame that has no other look near it on one side."""
+    return tuple(dict.fromkeys((*thorough_passes(size), *quick_passes(size))))
+
+
+def quick_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
+    """The light network on small faces, at a quarter of the cost; both on large ones."""
+    return Pass(YUNET.name, detail(size)), *large_passes(size)
+
+
+def detail(size: tuple[int, int]) -> tuple[int, int]:
+    """The size at which small faces are looked for."""
+    width, height = size
+    scale = min(MAX_ENLARGED, (DETAIL_PX / (width * height)) ** 0.5)
+    # a little smaller is as good, and the picture itself needs no scaling
+    scale = 1.0 if 1.0 <= scale < 1.1 else scale
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def coarse(size: tuple[int, int]) -> tuple[int, int]:
+    """The size at which large faces are looked for."""
+    width, height = detail(size)
+    return max(1, width // COARSE), max(1, height // COARSE)

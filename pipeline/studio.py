@@ -1,0 +1,140 @@
+"""Everything that `--replacewith synthetic` needs, opened together: the generator's folder, the networks
+that look, the key. Two passes over a stream: `meet` its people, then have them `painted`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import veilcast.diffusion
+from veilcast.config import Synthetic
+from veilcast.counters import Counters
+from veilcast.diffusion.draw import ScopeKey
+from veilcast.errors import ConfigError
+from veilcast.pipeline import checks
+from veilcast.pipeline.generate import Generator, Guard
+from veilcast.pipeline.generator_model import GeneratorModel
+from veilcast.pipeline.identity import Persona, Policy, Source, cast, parse_policy, people
+from veilcast.pipeline.landmarks import MeshFinder
+from veilcast.pipeline.plan import Plan
+from veilcast.pipeline.report import DIGITAL_SOURCE_TYPE
+from veilcast.pipeline.survey import Observer, survey
+from veilcast.pipeline.synthetic import Painters, Synthesiser
+from veilcast.pipeline.views import Scene, Viewer
+from veilcast.trt_engines.engine import Engine
+from veilcast.trt_engines.models import ModelFile, Models
+from veilcast.trt_engines.open import open_engine
+from veilcast.types import Frame, Track
+
+BUILT_IN = "small"
+
+Open = Callable[[ModelFile], Engine]
+
+
+def built_in() -> Path:
+    """The folder of the generator that comes with the package."""
+    return Path(next(iter(veilcast.diffusion.__path__))) / BUILT_IN
+
+
+def read_key(settings: Synthetic) -> ScopeKey:
+    """The secret that identities are drawn with: of a file, of a test's seed, or a new one for this run.
+
+    Raises ConfigError for a file that cannot be read or is shorter than 32 bytes.
+    """
+    if settings.identity_key_file is None:
+        return ScopeKey.random() if settings.seed is None else ScopeKey.unsafe_from_seed(settings.seed)
+    path = settings.identity_key_file
+    if settings.seed is not None:
+        raise ConfigError("--seed and --identity-key-file exclude each other; leave out --seed")
+    try:
+        return ScopeKey(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"cannot read the identity key {path}: {error.strerror}") from None
+    except ValueError:
+        raise ConfigError(
+            f"the identity key {path} is shorter than 32 bytes; make one with `head -c 32 /dev/urandom`"
+        ) from None
+
+
+class Studio:
+    """A context manager. Raises ModelMissing, ModelCorrupt, EngineError, ConfigError when it is opened,
+    before any work."""
+
+    def __init__(self, settings: Synthetic, models: Models, open_network: Open = open_engine) -> None:
+        self._key = read_key(settings)
+        self._policy: Policy = parse_policy(settings.attributes)
+        self._counters = Counters()
+        self._people: dict[int, Persona] = {}
+        with ExitStack() as stack:
+            self._model = stack.enter_context(GeneratorModel(settings.model or built_in(), open_network))
+
+            def opened(role: str) -> Engine:
+                engine: AbstractContextManager[Engine] = open_network(models.file(role))
+                return stack.enter_context(engine)
+
+            self._meshes = MeshFinder(opened("landmarks478"))
+            self._recognisers = (
+                checks.dlib(opened("dlib"), self._model.constants.identity_mean),
+                checks.faceres(opened("faceres")),
+            )
+            self._observer = Observer(self._meshes, self._recognisers, self._model)
+            self._guard = self._guarded(self._model.generator)
+            stack.callback(self._guard.close)
+            self._stack = stack.pop_all()
+
+    def _guarded(self, generator: Generator) -> Guard:
+        return Guard(generator)
+
+    def meet(self, frames: Iterable[Frame], plan: Plan, nonce: bytes) -> None:
+        """Looks at the people of a whole file and issues their personas. `nonce` names the file: with the
+        same key, another nonce gives other people."""
+        self._people = self._issued(survey(frames, plan, self._observer), nonce)
+
+    def painted(self, scenes: Iterable[Scene]) -> Iterator[tuple[Frame, Painters]]:
+        """Each frame of the same file with the painters of its faces, for `cover`."""
+        return self._synthesiser(self._people).painted(scenes)
+
+    def still(self, frame: Frame, tracks: Sequence[Track], nonce: bytes) -> Painters:
+        """The painters of one picture whose tracks are all different people; what was met before is not
+        touched. Raises EngineError."""
+        lifetimes = {track.id: (frame.index, frame.index) for track in tracks}
+        met = self._observer.sources(self._observer.look(frame, tracks), lifetimes)
+        return self._synthesiser(self._issued(met, nonce)).painters([(frame, tuple(tracks))])[0]
+
+    def _issued(self, found: Sequence[Source], nonce: bytes) -> dict[int, Persona]:
+        groups = people(found, [recogniser.same_person for recogniser in self._recognisers])
+        self._counters.add("personas issued", len(groups))
+        self._counters.add("tracks linked", len(found) - len(groups))
+        space, shape = self._model.space(), self._model.latent_shape
+        return cast(groups, space, self._key, nonce, self._policy, shape)
+
+    def _synthesiser(self, personas: Mapping[int, Persona]) -> Synthesiser:
+        viewer = Viewer(
+            self._meshes, self._model.blendshapes, self._model.constants.mean_mesh, self._model.sides
+        )
+        return Synthesiser(viewer, self._guard, self._recognisers, personas, self._counters)
+
+    def told(self) -> dict[str, Any]:
+        """For the report: what made the faces, on what terms, and what became of them. Says pseudonymised:
+        a persona is the same one all through its file."""
+        manifest = self._model.manifest
+        return {
+            "model": manifest.name,
+            "terms": manifest.licence,
+            "digital_source_type": DIGITAL_SOURCE_TYPE,
+            "identities": "pseudonymised within this file",
+            "counts": self._counters.snapshot(),
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._people = {}
+        self._stack.close()

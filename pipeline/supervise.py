@@ -1,0 +1,201 @@
+"""Runs one task in a child process that can be killed: limits, deadline, heartbeat.
+
+Hostile media is decoded, and large native libraries run, in the child alone. Parent and child speak
+JSON lines over pipes, so nothing that the child says is executed or unpickled here. The child ends
+with its parent, whatever ends the parent: its standard input closes (see worker.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from veilcast import errors
+from veilcast.config import Limits
+from veilcast.errors import VeilcastError, WorkerDied, WorkerHung
+
+Json = dict[str, Any]
+
+# -P: the working directory, which may hold anyone's files, is no place to import from
+WORKER = (sys.executable, "-P", "-m", "veilcast.pipeline.worker")
+
+_POLL_S = 0.25
+_LAST_WORD_S = 2.0  # for a child that closed its pipe to say how it ended
+_MAX_LINE_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a task is. `total` is None where the container does not say."""
+
+    stage: str  # "finding", "covering", "checking"
+    done: int  # frames
+    total: int | None
+
+
+OnProgress = Callable[[Progress], None]
+OnFrame = Callable[[str, int, int | None], None]  # the same in the worker: stage, frames done, frames in all
+
+
+def silent(progress: Progress) -> None:
+    """Progress that nobody watches."""
+
+
+def supervise(
+    job: Json,
+    limits: Limits,
+    on_progress: OnProgress = silent,
+    pass_fds: Sequence[int] = (),
+    program: Sequence[str] = WORKER,
+) -> Json:
+    """The result of `job` (see worker.py), done in a fresh process.
+
+    Raises the typed error that the child met, WorkerHung past a limit on time, WorkerDied when the
+    child was killed, crashed or grew beyond its memory.
+    """
+    with _child(job, pass_fds, program) as (process, messages):
+        watch = _Watch(process, limits)
+        for message in _messages(messages, watch):
+            match message:
+                case {"progress": [str(stage), int(done), total]}:
+                    watch.alive()
+                    on_progress(Progress(stage, done, total))
+                case {"result": dict(result)}:
+                    return result
+                case {"error": str(name), "message": str(text)}:
+                    raise _error(name, text)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=_LAST_WORD_S)
+        raise WorkerDied(_died(process.returncode))
+
+
+class _Watch:
+    """Limits on one child, checked a few times a second."""
+
+    def __init__(self, process: subprocess.Popen[bytes], limits: Limits) -> None:
+        self._process = process
+        self._limits = limits
+        self._start_s = self._heard_s = time.monotonic()
+
+    def alive(self) -> None:
+        self._heard_s = time.monotonic()
+
+    def check(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._heard_s > self._limits.stall_s:
+            raise WorkerHung(
+                f"no progress for {self._limits.stall_s:g} s, so the worker was stopped; "
+                "the input may be made to hang decoders, or limits.stall_s is too small for it"
+            )
+        deadline_s = self._limits.deadline_s
+        if deadline_s is not None and now_s - self._start_s > deadline_s:
+            raise WorkerHung(
+                f"not done within {deadline_s:g} s (limits.deadline_s), so the worker was stopped"
+            )
+        if resident_bytes(self._process.pid) > self._limits.max_memory_bytes:
+            raise WorkerDied(
+                f"the worker grew beyond {self._limits.max_memory_bytes >> 20} MiB and was stopped; "
+                "raise limits.max_memory_bytes if the picture is that large"
+            )
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory of a process; 0 where it has ended or the system does not tell."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextlib.contextmanager
+def _child(
+    job: Json, pass_fds: Sequence[int], program: Sequence[str]
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A worker that has been told its job, and the pipe that it answers on. Killed, with all that it
+    started, when the block is left."""
+    read_fd, write_fd = os.pipe()
+    try:
+        process = subprocess.Popen(
+            [*program, str(write_fd)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=None if os.environ.get("VEILCAST_DEBUG") else subprocess.DEVNULL,
+            pass_fds=(write_fd, *pass_fds),
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(read_fd)
+        raise
+    finally:
+        os.close(write_fd)
+    try:
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(job).encode() + b"\n")
+            process.stdin.flush()  # and stays open: its end tells the child that the parent is gone
+        yield process, read_fd
+    finally:
+        _kill(process)
+        os.close(read_fd)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Ends the child and its descendants, which share its session."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+
+
+def _messages(fd: int, watch: _Watch) -> Iterator[Json]:
+    """What the child says, until it closes its end. Anything that is not a JSON object is skipped."""
+    buffer = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(fd, selectors.EVENT_READ)
+        while True:
+            watch.check()
+            if not selector.select(_POLL_S):
+                continue
+            chunk = os.read(fd, 1 << 20)
+            if not chunk:
+                return
+            *lines, buffer = (buffer + chunk).split(b"\n")
+            if len(buffer) > _MAX_LINE_BYTES:
+                raise WorkerDied("the worker answered with nonsense and was stopped")
+            yield from _objects(lines)
+
+
+def _objects(lines: Sequence[bytes]) -> Iterator[Json]:
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            value = json.loads(line)
+            if isinstance(value, dict):
+                yield value
+
+
+def _error(name: str, text: str) -> VeilcastError:
+    kind = getattr(errors, name, None)
+    if isinstance(kind, type) and issubclass(kind, VeilcastError):
+        return kind(text)
+    return VeilcastError(text)
+
+
+def _died(returncode: int | None) -> str:
+    if returncode is not None and returncode < 0:
+        cause = f"was killed by signal {-returncode} ({signal.Signals(-returncode).name})"
+    else:
+        cause = "ended without an answer"
+    return f"the worker {cause}, so there is no output; the input may be made to crash decoders"

@@ -1,0 +1,216 @@
+"""`--replacewith synthetic`: one synthetic person for each real one, frame after frame.
+
+Each face of a window of frames is rendered as its persona, anew or carried from a frame before, checked
+and blended. What comes out are painters for `cover`; a face without one is covered solid, and every
+reason is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+
+import numpy as np
+from jaxtyping import Float64
+
+from veilcast.counters import Counters
+from veilcast.errors import VeilcastError
+from veilcast.pipeline import blend, checks, warp
+from veilcast.pipeline.cover import Painter
+from veilcast.pipeline.generate import Guard, Job, Key, Refusal
+from veilcast.pipeline.identity import Persona
+from veilcast.pipeline.views import Life, Scene, Veil, View, Viewer, veil
+from veilcast.types import Frame, Rgb, Track
+
+WINDOW = 8  # frames whose faces are rendered together
+REDRAWS = 3  # candidates tried for a persona whose face is still too close to somebody
+_EVERY_LOOK = 2  # first renderings of a persona that all recognisers see; later ones the first recogniser
+
+Painters = Mapping[int, Painter]
+
+
+class Synthesiser:
+    """Owns what is kept of each track; everything else is a function of the window."""
+
+    def __init__(
+        self,
+        viewer: Viewer,
+        guard: Guard,
+        recognisers: Sequence[checks.Recogniser],
+        personas: Mapping[int, Persona],
+        counters: Counters,
+    ) -> None:
+        self._viewer, self._guard, self._recognisers = viewer, guard, tuple(recognisers)
+        self._personas, self._counters = personas, counters
+        self._lives: dict[int, Life] = {}
+
+    def painted(self, scenes: Iterable[Scene]) -> Iterator[tuple[Frame, Painters]]:
+        """Each frame with the painters of its faces; WINDOW frames are held at a time."""
+        rest = iter(scenes)
+        while window := [(f, () if f.damaged else tracks) for f, tracks in islice(rest, WINDOW)]:
+            for (frame, _), painters in zip(window, self.painters(window), strict=True):
+                yield frame, painters
+
+    def painters(self, window: Sequence[Scene]) -> list[dict[int, Painter]]:
+        """For each frame: its painters by track. Never raises for a face: it has no painter then."""
+        painters: list[dict[int, Painter]] = [{} for _ in window]
+        try:
+            views = self._viewer.views(window, self._lives)
+        except (VeilcastError, ValueError) as error:
+            self._refuse(f"no view: {type(error).__name__}", sum(len(tracks) for _, tracks in window))
+            return painters
+        for view in views:
+            if isinstance(view, Refusal):
+                self._refuse(view.reason)
+            elif isinstance(view, Veil):
+                frame = window[view.place][0]
+                painters[view.place][view.track.id] = partial(blend.paste_veil, face=veil(frame, view.track))
+                self._counters.add("faces veiled")
+        for view, rgb in self._rendered([view for view in views if isinstance(view, View)]):
+            painters[view.place][view.track.id] = partial(blend.paste, face=_blended(view, rgb))
+        return painters
+
+    def _rendered(self, views: Sequence[View]) -> Iterator[tuple[View, Rgb]]:
+        """Each view with its persona's face, but for those that are refused."""
+        known = [view for view in views if view.track.id in self._personas]
+        self._refuse("no persona", len(views) - len(known))
+        keys = self._key_views(known)
+        fresh = self._render([view for view in known if keys[id(view)] is view])
+        for view in known:
+            rendered = self._rendering_for(view, keys[id(view)], fresh)
+            if isinstance(rendered, Refusal):
+                self._refuse(rendered.reason)
+            else:
+                yield view, rendered
+
+    def _key_views(self, views: Sequence[View]) -> dict[int, View | None]:
+        """For each view: the view of this window to render it from (itself, or one before), or None where
+        the rendering of an earlier window may be carried."""
+        latest: dict[int, tuple[warp.Pose, View | None]] = {
+            track: (life.rendered[0], None) for track, life in self._lives.items() if life.rendered
+        }
+        keys: dict[int, View | None] = {}
+        for view in views:
+            pose, key = latest.get(view.track.id, (None, None))
+            if pose is None or not warp.may_carry(pose, view.pose):
+                key = view
+                latest[view.track.id] = (view.pose, view)
+            keys[id(view)] = key
+        return keys
+
+    def _rendering_for(
+        self, view: View, key: View | None, fresh: Mapping[int, Rgb | Refusal]
+    ) -> Rgb | Refusal:
+        life = self._lives[view.track.id]
+        if key is view:
+            found = fresh[id(view)]
+            if isinstance(found, Refusal):
+                life.rendered = None
+            else:
+                life.rendered = (view.pose, found)
+                self._counters.add("faces generated")
+            return found
+        if life.rendered is None:
+            return Refusal("nothing to carry")
+        pose, rgb = life.rendered
+        self._counters.add("faces carried")
+        return warp.carry(rgb, pose, view.pose)
+
+    def _render(self, views: Sequence[View]) -> dict[int, Rgb | Refusal]:
+        """Full renderings. A persona that was never shown and is too close to somebody is drawn again."""
+        result: dict[int, Rgb | Refusal] = {}
+        waiting = list(views)
+        for _ in range(1 + REDRAWS):
+            answers = self._accepted(waiting)
+            for view, answer in zip(waiting, answers, strict=True):
+                result[id(view)] = answer
+            waiting = self._redrawn(waiting, answers)
+            if not waiting:
+                break
+        return result
+
+    def _redrawn(self, views: Sequence[View], answers: Sequence[Rgb | Refusal]) -> list[View]:
+        """The views to try again, their personas drawn anew."""
+        again = [
+            view
+            for view, answer in zip(views, answers, strict=True)
+            if isinstance(answer, Refusal) and answer.close and not self._personas[view.track.id].shown
+        ]
+        for persona in _distinct(self._personas[view.track.id] for view in again):
+            persona.redraw()
+            self._counters.add("personas redrawn")
+        return again
+
+    def _accepted(self, views: Sequence[View]) -> list[Rgb | Refusal]:
+        """What the generator answers, after every check that a single rendering can pass."""
+        jobs = [self._job(view) for view in views]
+        answers = self._guard.render(jobs)
+        found = [answers[job.key] for job in jobs]
+        changed = [
+            rgb if isinstance(rgb, Refusal) else _changed(view, rgb)
+            for view, rgb in zip(views, found, strict=True)
+        ]
+        try:
+            return self._recognised(views, changed)
+        except (VeilcastError, ValueError) as error:
+            return [Refusal(f"check failed: {type(error).__name__}")] * len(views)
+
+    def _job(self, view: View) -> Job:
+        persona = self._personas[view.track.id]
+        key: Key = (view.pose.index, view.track.id, persona.counter)
+        identity = persona.identity.embedding
+        return Job(key, view.pose.side, view.veiled, view.geometry, identity, persona.noise())
+
+    def _recognised(self, views: Sequence[View], found: Sequence[Rgb | Refusal]) -> list[Rgb | Refusal]:
+        """Those with a face in the right place that is neither a real person nor another persona."""
+        shown = [(view, rgb) for view, rgb in zip(views, found, strict=True) if not isinstance(rgb, Refusal)]
+        meshes = checks.find_face(
+            self._viewer.meshes, [rgb for _, rgb in shown], [view.pose.mesh for view, _ in shown]
+        )
+        second = iter(
+            mesh if isinstance(mesh, Refusal) else self._who(view.track, rgb, mesh.points)
+            for (view, rgb), mesh in zip(shown, meshes, strict=True)
+        )
+        return [rgb if isinstance(rgb, Refusal) else next(second) for rgb in found]
+
+    def _who(self, track: Track, rgb: Rgb, mesh: Float64[np.ndarray, "478 3"]) -> Rgb | Refusal:
+        persona = self._personas[track.id]
+        others = [p for p in _distinct(self._personas.values()) if p is not persona]
+        looks = self._recognisers if persona.shown < _EVERY_LOOK else self._recognisers[:1]
+        seen = []
+        for number, recogniser in enumerate(looks):
+            embedding = recogniser.centred([recogniser.chip(rgb, mesh)])[0]
+            real = _stacked([p.source[number] for p in others], len(embedding))
+            anchors = _stacked([p.anchor[number] for p in others if p.anchor], len(embedding))
+            own = persona.anchor[number] if persona.anchor else None
+            refusal = checks.who(embedding, recogniser, persona.source[number], real, own, anchors)
+            if refusal:
+                return refusal
+            seen.append(embedding)
+        persona.accept(seen)  # at once: the next face of this batch must not be the same
+        return rgb
+
+    def _refuse(self, reason: str, faces: int = 1) -> None:
+        if faces:
+            self._counters.add(f"faces covered solid: {reason}", faces)
+
+
+def _changed(view: View, rgb: Rgb) -> Rgb | Refusal:
+    if view.likeness(rgb) <= blend.EXPOSED:
+        return rgb
+    return Refusal("too much like the source", close=True)
+
+
+def _distinct(personas: Iterable[Persona]) -> list[Persona]:
+    return list({id(persona): persona for persona in personas}.values())
+
+
+def _stacked(vectors: Sequence[np.ndarray], size: int) -> np.ndarray:
+    return np.stack(vectors) if vectors else np.zeros((0, size))
+
+
+def _blended(view: View, rgb: Rgb) -> blend.Synthetic:
+    """The face as it goes into its frame."""
+    matched, mask = blend.blend(rgb, view.context, view.core, view.others)
+    return blend.Synthetic(view.track.id, view.track.box, matched, view.to_patch, mask)

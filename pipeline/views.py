@@ -1,0 +1,191 @@
+"""From a frame and its tracks to views: what a generator may know of each face, and where it will go.
+
+This is the only place where the pixels of a face that is to be replaced are read; a `View` holds them
+outside the mask alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from veilcast.diffusion import patch
+from veilcast.pipeline import blend, warp
+from veilcast.pipeline.align import scale_of, similarity
+from veilcast.pipeline.checks import PRESENCE
+from veilcast.pipeline.generate import Refusal
+from veilcast.pipeline.generator_model import CLOSEUP_PX, PATCH_PX
+from veilcast.pipeline.landmarks import Mesh, MeshFinder, OneEuro, five_points, in_box, size_px, yaw
+from veilcast.pipeline.pixels import crop_to_rgb
+from veilcast.types import Affine, Box, Frame, Rgb, Track
+
+MIN_FACE_PX = 24.0  # brow to chin; a smaller face is veiled: nobody would see who the new one is
+MAX_YAW = float(np.radians(65))  # a head turned further is veiled: the model has seen too few profiles
+_MIN_BOX_PX = 36.0  # the longer side of its box; below it no mesh is looked for
+_CLOSEUP_FROM_PX, _CLOSEUP_TO_PX = 150.0, 120.0  # of the picture under the patch, with hysteresis
+_OTHERS = 1.3  # size of the ellipse that hides another face, in boxes
+
+Scene = tuple[Frame, tuple[Track, ...]]
+Blendshapes = Callable[[Float32[np.ndarray, "n 478 3"]], Float32[np.ndarray, "n 52"]]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One face of one frame, ready to be rendered."""
+
+    place: int  # of its frame in the window
+    track: Track
+    to_patch: Affine = field(repr=False)  # displayed pixels -> patch of `pose.side`
+    pose: warp.Pose = field(repr=False)
+    core: blend.Mask = field(repr=False)  # 1 over what is replaced, in that patch
+    context: Rgb = field(repr=False)  # that patch, averaged under `core` and under `others`
+    others: blend.Mask = field(repr=False)  # where other people's faces are
+    likeness: Callable[[Rgb], float] = field(repr=False)  # of a rendering to the source's patch
+    veiled: Float32[np.ndarray, "4 128 128"] = field(repr=False)
+    geometry: Float32[np.ndarray, " 61"] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Veil:
+    """A face too small or too far turned for a persona: it gets a few average colours."""
+
+    place: int
+    track: Track
+
+
+@dataclass(slots=True)
+class Life:
+    """What is kept of a track from frame to frame."""
+
+    steady: OneEuro = field(default_factory=OneEuro)
+    side: int = PATCH_PX
+    rendered: tuple[warp.Pose, Rgb] | None = None  # the last full rendering that was accepted
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Networks and constants that views are made with. `sides`: what the model can render."""
+
+    meshes: MeshFinder
+    blendshapes: Blendshapes = field(repr=False)
+    mean_mesh: Float64[np.ndarray, "478 3"] = field(repr=False)
+    sides: tuple[int, ...] = (PATCH_PX,)
+
+    def views(self, window: Sequence[Scene], lives: dict[int, Life]) -> list[View | Veil | Refusal]:
+        """One for each track of each frame. Raises EngineError, ValueError."""
+        found: list[View | Veil | Refusal] = []
+        for place, (frame, tracks) in enumerate(window):
+            large = [track for track in tracks if _extent(track.box) >= _MIN_BOX_PX]
+            found.extend(Veil(place, track) for track in tracks if track not in large)
+            meshes = self.meshes.find(frame, [five_points(track) for track in large])
+            for track, mesh in zip(large, meshes, strict=True):
+                life = lives.setdefault(track.id, Life())
+                found.append(self._view(place, frame, tracks, track, mesh, life))
+        return found
+
+    def _view(
+        self,
+        place: int,
+        frame: Frame,
+        tracks: Sequence[Track],
+        track: Track,
+        mesh: Mesh | None,
+        life: Life,
+    ) -> View | Veil | Refusal:
+        if mesh is None or not mesh.presence >= PRESENCE:
+            return Refusal("no face found")
+        height_px = size_px(mesh.points)
+        if height_px < MIN_FACE_PX or yaw(mesh.points) > MAX_YAW:
+            return Veil(place, track)
+        points = life.steady(float(frame.time), mesh.points, height_px)
+        side = life.side = self._side(points, life.side)
+        others = [other.box for other in tracks if other.id != track.id]
+        return self._patched(place, frame, track, points, side, others)
+
+    def _side(self, points: Float64[np.ndarray, "478 3"], before: int) -> int:
+        """Pixels of the patch: the close-up for a face that fills many pixels."""
+        if CLOSEUP_PX not in self.sides:
+            return PATCH_PX
+        spans_px = PATCH_PX / float(np.hypot(*patch.to_patch(points, PATCH_PX)[0, :2]))
+        limit_px = _CLOSEUP_FROM_PX if before == PATCH_PX else _CLOSEUP_TO_PX
+        return CLOSEUP_PX if spans_px > limit_px else PATCH_PX
+
+    def _patched(
+        self,
+        place: int,
+        frame: Frame,
+        track: Track,
+        points: Float64[np.ndarray, "478 3"],
+        side: int,
+        others: Sequence[Box],
+    ) -> View:
+        small, small_mesh, small_core = _cut(frame, points, PATCH_PX)
+        source, mesh, core = (
+            (small, small_mesh, small_core) if side == PATCH_PX else _cut(frame, points, side)
+        )
+        to_patch = patch.to_patch(points, side)
+        shapes = self.blendshapes((small_mesh / PATCH_PX)[None].astype(np.float32))[0]
+        geometry = patch.geometry(small_mesh, self.mean_mesh, shapes, PATCH_PX)
+        hidden = _ellipses(others, to_patch, side)
+        near = _ellipses(others, patch.to_patch(points, PATCH_PX), PATCH_PX)
+        clear = averaged(small, near) if near.any() else small
+        inner = blend.inner_luma(source)
+        return View(
+            place,
+            track,
+            to_patch,
+            warp.Pose(frame.index, side, mesh, geometry[52:58]),
+            core,
+            averaged(source, np.maximum(core, hidden)),
+            hidden,
+            lambda rgb: blend.correlation(blend.inner_luma(rgb), inner),
+            patch.veil(clear, small_core),
+            geometry,
+        )
+
+
+def _extent(box: Box) -> float:
+    return max(box.width, box.height)
+
+
+def _cut(
+    frame: Frame, points: Float64[np.ndarray, "478 3"], side: int
+) -> tuple[Rgb, Float64[np.ndarray, "478 3"], blend.Mask]:
+    """The source's patch, the mesh in it, and what is to be replaced."""
+    affine = patch.to_patch(points, side)
+    mesh = patch.move(points, affine)
+    return crop_to_rgb(frame, affine, side), mesh, patch.mask(mesh, side)
+
+
+def averaged(rgb: Rgb, hidden: blend.Mask) -> Rgb:
+    """The patch with nothing but a few average colours where it is hidden."""
+    veiled = patch.veil(rgb, hidden)[:3].transpose(1, 2, 0)
+    result: Rgb = np.clip(np.rint((veiled + 1) * 127.5), 0, 255).astype(np.uint8)
+    return result
+
+
+def _ellipses(boxes: Sequence[Box], to_patch: Affine, side: int) -> blend.Mask:
+    """1 over the faces in these boxes (displayed pixels), in the patch."""
+    hidden = np.zeros((side, side), np.float32)
+    for box in boxes:
+        if _reaches(box.scaled(_OTHERS), to_patch, side):
+            hidden = np.maximum(hidden, blend.ellipse(box.scaled(_OTHERS), to_patch, side))
+    return hidden
+
+
+def _reaches(box: Box, to_patch: Affine, side: int) -> bool:
+    """Whether a box may touch the patch, by the circle around each."""
+    x, y = to_patch[:, :2] @ box.centre + to_patch[:, 2] - side / 2
+    radius = float(np.hypot(box.width, box.height)) / 2 * scale_of(to_patch)
+    return bool(np.hypot(x, y) < radius + 0.75 * side)
+
+
+def veil(frame: Frame, track: Track) -> blend.Synthetic:
+    """A face of average colours over the whole of the track's ellipse."""
+    to_patch = similarity(in_box(track.box), patch.TEMPLATE * PATCH_PX)
+    core = blend.ellipse(track.box.scaled(_OTHERS), to_patch, PATCH_PX)
+    rgb = averaged(crop_to_rgb(frame, to_patch, PATCH_PX), np.ones_like(core))
+    return blend.Synthetic(track.id, track.box, rgb, to_patch, blend.feathered(core))

@@ -1,0 +1,113 @@
+"""The cached rendering of a persona, carried from the frame that it was rendered for to the frames around
+it: nearly free, sharp and steady.
+
+The crop's own alignment takes out place, size and turn (a similarity); what is left, small changes of
+pose and expression, is a piecewise-affine warp through the landmark mesh. Mouth and eyelids decide:
+where they change, or the head turns, the face is rendered anew. The source's pixels are not read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int32
+from scipy.spatial import Delaunay
+
+from veilcast.diffusion import patch
+from veilcast.pipeline.landmarks import mouth_and_lids
+from veilcast.types import Rgb
+
+Mesh = Float64[np.ndarray, "478 3"]  # pixels of the patch
+
+# From these changes on a face is rendered anew. Openness of mouth and lids and width of the mouth in face
+# heights, rotation in radians, any landmark in shares of the patch's side.
+OPENING = (0.02, 0.03, 0.012, 0.012)
+TURN = 0.12
+STRETCH = 0.05
+MAX_AGE = 25  # frames: light and surroundings move on even where the face does not
+
+_NODES = 96  # a side: the field is computed there and interpolated between
+# a third of the mesh moves the rest: outline, eyes and mouth whole
+_CARRIERS = sorted({*range(0, 478, 3), *patch.OVAL, *patch.RIGID, 13, 14, 61, 291, 159, 145, 386, 374})
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """How a face stands in its patch, in one frame."""
+
+    index: int  # of the frame
+    side: int  # of the patch, pixels
+    mesh: Mesh = field(repr=False)  # pixels of the patch
+    rotation: Float32[np.ndarray, " 6"] = field(repr=False)  # two columns, as in patch.geometry
+
+
+def may_carry(rendered: Pose, now: Pose) -> bool:
+    """Whether what was rendered for one pose still fits another one."""
+    if rendered.side != now.side or not 0 <= now.index - rendered.index <= MAX_AGE:
+        return False
+    if (np.abs(mouth_and_lids(now.mesh) - mouth_and_lids(rendered.mesh)) > OPENING).any():
+        return False
+    cosines = (now.rotation.reshape(2, 3) * rendered.rotation.reshape(2, 3)).sum(1)
+    if np.arccos(np.clip(cosines, -1, 1)).max() > TURN:
+        return False
+    shift = np.linalg.norm(now.mesh[:, :2] - rendered.mesh[:, :2], axis=1).max()
+    return bool(shift <= STRETCH * now.side)
+
+
+def carry(rgb: Rgb, rendered: Pose, now: Pose) -> Rgb:
+    """The rendering (side, side, 3) of one pose as another one moves it: each point of the new patch looks
+    up where it was."""
+    side = now.side
+    moved = _displacement(now.mesh[:, :2], rendered.mesh[:, :2], side)
+    at = np.arange(side, dtype=np.float32)
+    warped: Rgb = cv2.remap(
+        rgb,
+        at[None, :] + moved[..., 0],
+        at[:, None] + moved[..., 1],
+        interpolation=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REFLECT_101,
+    )
+    return warped
+
+
+def _displacement(
+    now: Float64[np.ndarray, "478 2"], before: Float64[np.ndarray, "478 2"], side: int
+) -> Float32[np.ndarray, "s s 2"]:
+    """From each pixel of the patch to where it was: affine in every triangle between the landmarks
+    (Delaunay, as they were), nothing at the patch's border."""
+    edge = np.linspace(0, side, 5)
+    rim = np.array([(x, y) for x in edge for y in edge if x in (0, side) or y in (0, side)])
+    here, there = now[_CARRIERS], before[_CARRIERS]
+    inside = ((here > 0) & (here < side) & (there > 0) & (there < side)).all(1)
+    here, there = np.concatenate([here[inside], rim]), np.concatenate([there[inside], rim])
+    corners = Delaunay(there).simplices
+    affines, solid = _affines(here[corners], (there - here)[corners])
+    places = _places(here[corners[solid]] * (_NODES / side))
+    centres = (np.arange(_NODES) + 0.5) * side / _NODES
+    x, y = np.meshgrid(centres, centres)
+    own = affines[places]  # (nodes, nodes, 3, 2)
+    coarse = x[..., None] * own[:, :, 0] + y[..., None] * own[:, :, 1] + own[:, :, 2]
+    moved: Float32[np.ndarray, "s s 2"] = cv2.resize(
+        coarse.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR
+    )
+    return moved
+
+
+def _affines(
+    corners: Float64[np.ndarray, "m 3 2"], shifts: Float64[np.ndarray, "m 3 2"]
+) -> tuple[Float64[np.ndarray, "k 3 2"], Bool[np.ndarray, " m"]]:
+    """(x, y, 1) -> shift in each triangle that has an area, and which those are; the last one is no shift."""
+    square = np.concatenate([corners, np.ones((len(corners), 3, 1))], 2)
+    solid = np.abs(np.linalg.det(square)) > 1e-3
+    found = np.linalg.solve(square[solid], shifts[solid])
+    return np.concatenate([found, np.zeros((1, 3, 2))]), solid
+
+
+def _places(triangles: Float64[np.ndarray, "m 3 2"]) -> Int32[np.ndarray, "k k"]:
+    """The triangle that each node lies in; -1 = none."""
+    places = np.full((_NODES, _NODES), -1, np.int32)
+    for number, corners in enumerate(np.rint((triangles - 0.5) * 16).astype(np.int32)):
+        cv2.fillConvexPoly(places, corners, number, shift=4)
+    return places

@@ -1,0 +1,92 @@
+"""The child's side of supervise.py: `python -m veilcast.pipeline.worker FD` reads one job, a line of
+JSON, from standard input, does it, and answers with lines of JSON on FD."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from veilcast.errors import VeilcastError
+
+Json = dict[str, Any]
+
+
+class Parent:
+    """Where answers go. Progress is thinned to about ten lines a second by whoever reports it."""
+
+    def __init__(self, fd: int) -> None:
+        self._out = os.fdopen(fd, "wb", buffering=0)
+        self._lock = threading.Lock()
+
+    def progress(self, stage: str, done: int, total: int | None) -> None:
+        self._send({"progress": [stage, done, total]})
+
+    def result(self, value: Json) -> None:
+        self._send({"result": value})
+
+    def error(self, error: Exception) -> None:
+        self._send({"error": type(error).__name__, "message": str(error)})
+
+    def _send(self, message: Json) -> None:
+        view = memoryview(json.dumps(message).encode() + b"\n")
+        with self._lock, contextlib.suppress(BrokenPipeError):
+            while view:
+                view = view[self._out.write(view) or 0 :]
+
+
+def main(fd: int) -> None:
+    contain()
+    job = json.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=end_with_parent, args=(sys.stdin.buffer, job), daemon=True).start()
+    parent = Parent(fd)
+    try:
+        from veilcast.pipeline.tasks import perform  # heavy: after the guard is up
+
+        parent.result(perform(job, parent.progress))
+    except VeilcastError as error:
+        parent.error(error)
+    except MemoryError:
+        parent.error(VeilcastError("not enough memory for this input"))
+    except Exception as error:  # noqa: BLE001 (the border of the process: told to the parent)
+        parent.error(VeilcastError(_internal(error)))
+    # not sys.exit: a decoder's threads must not hold up a process that has answered
+    os._exit(0)
+
+
+def contain() -> None:
+    """No core dumps, which hold the original picture; files for this user alone."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.umask(0o077)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+
+
+def end_with_parent(stdin: BinaryIO, job: Json) -> None:
+    """Standard input ends when the parent does, even by SIGKILL: then nobody will verify or rename
+    what is being written, so it goes, and this process with all that it started."""
+    stdin.read()
+    if target := job.get("target"):
+        Path(target).unlink(missing_ok=True)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _internal(error: Exception) -> str:
+    """An unforeseen error, told without its text, which may quote anything."""
+    if os.environ.get("VEILCAST_DEBUG"):
+        traceback.print_exc()
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"internal error: {type(error).__name__} in {Path(at.filename).name}, line {at.lineno}; "
+        "set VEILCAST_DEBUG=1 to see it whole"
+    )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

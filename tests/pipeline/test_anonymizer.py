@@ -1,0 +1,81 @@
+"""Frames pushed one by one come back covered, in order, and the caller's own pictures stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from veilcast.commands.doctor import drawn
+from veilcast.config import Config
+from veilcast.errors import ConfigError
+from veilcast.pipeline.anonymizer import Anonymizer
+from veilcast.types import Rgb
+
+FACE = (slice(115, 145), slice(115, 140))  # well inside the drawn face
+
+
+def film(frames: int, first: int = 0) -> Iterator[Rgb]:
+    """An empty wall; the drawn face appears in frame `first`."""
+    face = drawn()
+    wall = np.full_like(face, (120, 125, 130))
+    for n in range(frames):
+        yield face if n >= first else wall
+
+
+def is_covered(rgb: Rgb) -> bool:
+    return bool(np.all(rgb[FACE] == 0))
+
+
+def test_every_picture_comes_back_covered_and_in_order() -> None:
+    with Anonymizer(Config(), rate=10, look_ahead_s=0.5) as anonymizer:
+        back = [anonymizer.push(rgb) for rgb in film(12)]
+        rest = anonymizer.flush()
+    assert [len(safe) for safe in back] == [0] * 5 + [1] * 7
+    assert len(rest) == 5
+    assert all(is_covered(rgb) for safe in [*back, rest] for rgb in safe)
+
+
+def test_the_look_ahead_covers_a_face_before_it_is_seen() -> None:
+    with Anonymizer(Config(), rate=10, look_ahead_s=0.5) as anonymizer:
+        safe = [
+            rgb for picture in film(20, first=10) for rgb in anonymizer.push(picture)
+        ] + anonymizer.flush()
+    covered = [is_covered(rgb) for rgb in safe]
+    assert all(covered[10:])
+    assert any(covered[6:10])
+    assert not any(covered[:4])
+
+
+def test_causal_processing_gives_each_picture_back_at_once() -> None:
+    with Anonymizer(Config(), rate=10) as anonymizer:
+        assert all(is_covered(anonymizer.process(rgb)) for rgb in film(4))
+
+
+def test_the_callers_picture_is_not_touched() -> None:
+    face = drawn()
+    with Anonymizer(Config(), rate=10) as anonymizer:
+        anonymizer.process(face)
+    assert np.array_equal(face, drawn())
+
+
+@pytest.mark.parametrize(
+    "rgb", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3), np.float32)]
+)
+def test_what_is_not_a_picture_is_refused(rgb: np.ndarray) -> None:
+    with Anonymizer(Config()) as anonymizer, pytest.raises(ConfigError, match="uint8 RGB"):
+        anonymizer.push(rgb)
+
+
+def test_outside_its_block_it_does_not_work() -> None:
+    with pytest.raises(ConfigError, match="with block"):
+        Anonymizer(Config()).push(drawn())
+
+
+def test_the_package_offers_it_by_name() -> None:
+    import veilcast
+
+    assert veilcast.Anonymizer is Anonymizer
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = veilcast.nonsense

@@ -1,0 +1,188 @@
+"""A synthetic face is hidden under its mask whole, fades outwards only and fits its surroundings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from tests.pipeline.synthetic_world import frame, mesh, texture, track
+
+from veilcast.diffusion import patch
+from veilcast.pipeline import blend
+from veilcast.pipeline.align import similarity
+from veilcast.pipeline.blend import Refused, Synthetic
+from veilcast.pipeline.pixels import crop_to_rgb
+
+SIDE = 128
+CORE = patch.mask(mesh(SIDE), SIDE)
+
+
+def smooth(seed: int, side: int = SIDE) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return np.asarray(
+        cv2.resize(rng.uniform(60, 190, (9, 9, 3)), (side, side), interpolation=cv2.INTER_CUBIC)
+    )
+
+
+def picture(values: np.ndarray) -> np.ndarray:
+    return np.asarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
+
+
+def synthetic(person: int = 50) -> Synthetic:
+    where = track(1)
+    assert where.landmarks is not None
+    to_patch = similarity(where.landmarks, patch.TEMPLATE * SIDE)
+    return Synthetic(1, where.box, texture(person, SIDE), to_patch, blend.feathered(CORE))
+
+
+# the mask
+
+
+def test_the_mask_is_whole_over_the_face_and_fades_outside_it_only() -> None:
+    mask = blend.feathered(CORE)
+    assert (mask[CORE == 1] == 1).all()
+    outside = (mask > 0) & (CORE == 0)
+    assert outside.any()
+    assert (mask[outside] < 1).all()
+    far = cv2.distanceTransform((CORE < 0.5).astype(np.uint8), cv2.DIST_L2, 5) > 1.1 * blend.FEATHER * SIDE
+    assert (mask[far] == 0).all()
+
+
+def test_the_mask_covers_from_above_the_brows_to_under_the_chin() -> None:
+    points = mesh(SIDE)
+    inside = np.floor(points[:, :2]).astype(int)
+    assert CORE[inside[:, 1], inside[:, 0]].all()
+    assert np.flatnonzero(CORE.any(1))[0] < points[10, 1] - 3
+    assert np.flatnonzero(CORE.any(1))[-1] > points[152, 1]
+
+
+# colours and sharpness
+
+
+def test_a_face_in_the_wrong_light_takes_the_light_of_its_surroundings() -> None:
+    context = smooth(1)
+    tinted = np.add(context, [12, -8, 15])
+    matched, mask = blend.blend(picture(tinted), picture(context), CORE)
+    assert np.abs(matched.astype(float) - context)[mask > 0].mean() < 2
+    assert np.abs(tinted - context).mean() > 10
+
+
+def test_light_from_one_side_is_followed() -> None:
+    context = np.full((SIDE, SIDE, 3), 120.0)
+    slope = np.linspace(-18, 18, SIDE)[None, :, None]
+    matched, mask = blend.blend(picture(context + slope), picture(context), CORE)
+    left = matched[:, : SIDE // 2][mask[:, : SIDE // 2] > 0].mean()
+    right = matched[:, SIDE // 2 :][mask[:, SIDE // 2 :] > 0].mean()
+    assert abs(left - right) < 9  # of 18 between the halves' means
+
+
+@pytest.mark.parametrize(("context_blur", "face_blur"), [(0.3, 2.0), (2.0, 0.3)])
+def test_a_face_becomes_as_sharp_as_its_surroundings(context_blur: float, face_blur: float) -> None:
+    rng = np.random.default_rng(4)
+    detail = 120 + 40 * rng.normal(size=(SIDE, SIDE, 1)).repeat(3, 2)
+    context, face = (cv2.GaussianBlur(detail, (0, 0), sigma) for sigma in (context_blur, face_blur))
+    matched, _ = blend.blend(picture(face), picture(context), CORE)
+
+    def off(rgb: np.ndarray) -> float:
+        energies = [blend.gradient_energy(blend.luma(p), CORE) for p in (rgb, picture(context))]
+        return abs(float(np.log(energies[0] / energies[1])))
+
+    assert off(matched) < off(picture(face))
+
+
+def test_nothing_of_the_hidden_face_or_of_other_faces_is_read() -> None:
+    context, face = picture(smooth(1)), picture(smooth(2))
+    others = np.zeros((SIDE, SIDE), np.float32)
+    others[:, :30] = 1
+    plain = blend.blend(face, context, CORE, others)
+    changed = context.copy()
+    changed[(CORE > 0) | (others > 0)] = 255
+    assert np.array_equal(plain[0], blend.blend(face, changed, CORE, others)[0])
+
+
+def test_without_surroundings_the_face_stays_as_it_is() -> None:
+    face = picture(smooth(2))
+    matched, _ = blend.blend(face, picture(smooth(1)), CORE, np.ones_like(CORE))
+    assert np.array_equal(matched, face)
+
+
+# into the frame
+
+
+def test_a_pasted_face_is_what_the_frame_shows() -> None:
+    shown = frame(0, [track(1)])
+    blend.paste(shown, synthetic())
+    seen = crop_to_rgb(shown, synthetic().to_patch, SIDE)
+    assert blend.correlation(blend.inner_luma(seen), blend.inner_luma(texture(50, SIDE))) > 0.95
+
+
+def test_the_source_itself_is_refused_and_nothing_is_written() -> None:
+    shown = frame(0, [track(1)])
+    before = [plane.copy() for plane in shown.planes]
+    own = replace(synthetic(), rgb=crop_to_rgb(shown, synthetic().to_patch, SIDE))
+    with pytest.raises(Refused, match="too much like"):
+        blend.paste(shown, own)
+    assert all(np.array_equal(plane, old) for plane, old in zip(shown.planes, before, strict=True))
+
+
+@pytest.mark.parametrize("change", ["brighter", "paler", "blurred", "noisy"])
+def test_the_source_in_another_light_is_refused(change: str) -> None:
+    shown = frame(0, [track(1)])
+    own = crop_to_rgb(shown, synthetic().to_patch, SIDE).astype(float)
+    new = {
+        "brighter": own + 30,
+        "paler": 0.4 * own + 90,
+        "blurred": cv2.GaussianBlur(own, (0, 0), 2.0),
+        "noisy": own + np.random.default_rng(0).normal(0, 10, own.shape),
+    }[change]
+    with pytest.raises(Refused, match="too much like"):
+        blend.paste(shown, replace(synthetic(), rgb=picture(new)))
+
+
+def holed() -> np.ndarray:
+    mask = blend.feathered(CORE)
+    mask[60:64, 60:64] = 0.5
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ({"mask": np.zeros((SIDE, SIDE), np.float32)}, "under the mask"),
+        ({"mask": holed()}, "under the mask"),
+        ({"box": track(2).box}, "under the mask"),
+        ({"box": track(1).box.scaled(2.0)}, "under the mask"),
+        ({"to_patch": np.full((2, 3), np.nan)}, "no place"),
+        ({"rgb": texture(5, 64)}, "wrong size"),
+        ({"rgb": texture(5, SIDE).astype(np.float32)}, "wrong size"),
+    ],
+)
+def test_a_face_that_would_not_hide_the_track_is_refused(bad: dict[str, object], reason: str) -> None:
+    shown = frame(0, [track(1)])
+    with pytest.raises(Refused, match=reason):
+        blend.paste(shown, replace(synthetic(), **bad))  # type: ignore[arg-type]
+
+
+def test_a_flat_face_says_nothing_and_is_refused() -> None:
+    with pytest.raises(Refused, match="too much like"):
+        blend.paste(frame(0, [track(1)]), replace(synthetic(), rgb=np.full((SIDE, SIDE, 3), 99, np.uint8)))
+
+
+# the last look broken on purpose: each is noticed
+
+
+@pytest.mark.parametrize("change", ["brighter", "paler", "blurred", "noisy"])
+def test_without_its_comparison_the_source_would_be_shown(
+    change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blend, "EXPOSED", 1.1)
+    with pytest.raises(pytest.fail.Exception):
+        test_the_source_in_another_light_is_refused(change)
+
+
+def test_without_its_look_at_the_mask_a_hole_would_be_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blend, "_hides", lambda face: True)
+    with pytest.raises(pytest.fail.Exception):
+        test_a_face_that_would_not_hide_the_track_is_refused({"mask": holed()}, "under the mask")

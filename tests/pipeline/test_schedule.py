@@ -1,0 +1,84 @@
+"""When frames are looked at, and how closely."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import pairwise
+
+import pytest
+
+from veilcast.config import Detect
+from veilcast.pipeline.schedule import DETAIL_PX, Schedule, closest_passes, coarse, detail, thorough_passes
+
+SIZE = (1920, 1080)
+SETTINGS = Detect(look_s=0.2, thorough_every=3)
+
+
+def looks(rate: int, seconds: int = 2, urgent: frozenset[int] = frozenset()) -> list[int]:
+    schedule = Schedule(SETTINGS)
+    return [n for n in range(rate * seconds) if schedule.passes(Fraction(n, rate), SIZE, urgent=n in urgent)]
+
+
+@pytest.mark.parametrize("rate", [10, 25, 30, 60])
+def test_looks_are_as_dense_in_time_at_every_frame_rate(rate: int) -> None:
+    times = [n / rate for n in looks(rate)]
+    assert times[0] == 0
+    gaps = [b - a for a, b in pairwise(times)]
+    assert max(gaps) < 0.2 + 1 / rate
+    assert min(gaps) >= 0.2 - 0.002 - 1e-9
+
+
+def test_slow_footage_is_looked_at_frame_by_frame() -> None:
+    assert looks(4) == list(range(8))
+
+
+def test_the_first_frame_after_a_cut_is_looked_at_closely() -> None:
+    schedule = Schedule(SETTINGS)
+    schedule.passes(Fraction(0), SIZE, urgent=False)
+    after = schedule.passes(Fraction(1, 25), SIZE, urgent=True)
+    assert after == closest_passes(SIZE)
+    assert set(after) > set(thorough_passes(SIZE))
+    assert schedule.passes(Fraction(2, 25), SIZE, urgent=False) == ()
+
+
+def test_every_third_look_is_thorough() -> None:
+    schedule = Schedule(SETTINGS)
+    every = [schedule.passes(Fraction(n, 5), SIZE, urgent=False) for n in range(6)]
+    assert every[0] == closest_passes(SIZE)
+    assert [p == thorough_passes(SIZE) for p in every[1:]] == [False, False, True, False, False]
+
+
+def test_every_look_sees_small_and_large_faces() -> None:
+    schedule = Schedule(SETTINGS)
+    for n in range(4):
+        sizes = {p.size for p in schedule.passes(Fraction(n), SIZE, urgent=False)}
+        assert sizes == {detail(SIZE), coarse(SIZE)}
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((1920, 1080), (1920, 1080)),
+        ((1080, 1920), (1080, 1920)),
+        ((640, 360), (1280, 720)),  # twice as large: faces of 12 px become 24
+        ((3840, 2160), (1928, 1084)),
+    ],
+)
+def test_small_pictures_are_enlarged_and_huge_ones_reduced(
+    size: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    assert detail(size) == pytest.approx(expected, abs=2)
+    assert detail(size)[0] * detail(size)[1] <= DETAIL_PX * 1.01
+
+
+def test_large_faces_are_looked_for_in_half_the_detail() -> None:
+    assert coarse((1920, 1080)) == (960, 540)
+    assert coarse((640, 360)) == (640, 360)
+    assert coarse((1, 1)) == (1, 1)
+
+
+def test_time_that_runs_backward_does_not_blind_the_finder() -> None:
+    schedule = Schedule(SETTINGS)
+    schedule.passes(Fraction(1000), SIZE, urgent=False)
+    seen = [bool(schedule.passes(Fraction(n, 25), SIZE, urgent=False)) for n in range(25)]
+    assert sum(seen) >= 4

@@ -1,0 +1,394 @@
+"""Whatever a generator does wrong, the face is covered solid: never the source, never another's face."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.pipeline.synthetic_world import (
+    Honest,
+    World,
+    as_image,
+    frame,
+    person_of,
+    texture,
+    track,
+    world,
+)
+
+from veilcast.config import Cover
+from veilcast.diffusion import patch
+from veilcast.errors import EngineError
+from veilcast.pipeline import blend, checks, generate, synthetic, warp
+from veilcast.pipeline.align import similarity
+from veilcast.pipeline.cover import cover, is_solid, regions
+from veilcast.pipeline.generate import Generator, Job, Rendering
+from veilcast.pipeline.pixels import crop_to_rgb
+from veilcast.pipeline.views import Scene
+from veilcast.types import Frame, Track
+
+SETTINGS = Cover()
+
+
+def clip(frames: int = 3, tracks: Sequence[int] = (1, 2)) -> list[Scene]:
+    return [
+        (frame(index, [track(n, dx=index) for n in tracks]), tuple(track(n, dx=index) for n in tracks))
+        for index in range(frames)
+    ]
+
+
+def show(stream: World, scenes: Sequence[Scene]) -> list[Frame]:
+    """The frames as they would reach the encoder."""
+    shown = []
+    tracks = {f.index: found for f, found in scenes}
+    for after, painters in stream.synthesiser.painted(scenes):
+        cover(after, regions(tracks[after.index], (), after.displayed_size, SETTINGS), SETTINGS, painters)
+        shown.append(after)
+    stream.guard.close()
+    return shown
+
+
+def solid(shown: Frame, face: Track) -> bool:
+    return is_solid(shown, regions([face], (), shown.displayed_size, SETTINGS))
+
+
+def likeness(shown: Frame, face: Track, person: int) -> float:
+    """Of what is shown in the place of a face to a person's own face."""
+    points = face.landmarks
+    assert points is not None
+    affine = synthetic_patch(points)
+    seen = crop_to_rgb(shown, affine, 128)
+    return blend.correlation(blend.inner_luma(seen), blend.inner_luma(texture(person, 128)))
+
+
+def synthetic_patch(points: np.ndarray) -> np.ndarray:
+    return similarity(points, patch.TEMPLATE * 128)
+
+
+def assert_safe(stream: World, scenes: Sequence[Scene], nobody_but: int = 0) -> None:
+    """Every face is solid, but for those of one track."""
+    for shown, (_, tracks) in zip(show(stream, scenes), scenes, strict=True):
+        for face in tracks:
+            assert solid(shown, face) or face.id == nobody_but
+
+
+# the generator as it should be
+
+
+def test_every_face_becomes_its_persona_in_every_frame() -> None:
+    stream, scenes = world(Honest()), clip(11)
+    for shown, (_, tracks) in zip(show(stream, scenes), scenes, strict=True):
+        for face in tracks:
+            persona = person_of(stream.personas[face.id].identity.embedding)
+            assert not solid(shown, face)
+            assert likeness(shown, face, persona) > 0.85
+            assert likeness(shown, face, face.id) < 0.6
+    counts = stream.counters.snapshot()
+    assert counts["faces generated"] + counts["faces carried"] == 22
+    assert not [name for name in counts if "solid" in name]
+
+
+def test_a_still_face_is_rendered_once_and_carried() -> None:
+    stream = world(Honest())
+    still = [(frame(index, [track(1)]), (track(1),)) for index in range(20)]
+    show(stream, still)
+    assert stream.counters.snapshot()["faces generated"] == 1
+    assert stream.counters.snapshot()["faces carried"] == 19
+
+
+def test_surroundings_stay_to_the_last_sample() -> None:
+    scenes = clip(2)
+    before = [[plane.copy() for plane in f.planes] for f, _ in scenes]
+    for shown, planes in zip(show(world(Honest()), scenes), before, strict=True):
+        for plane, old in zip(shown.planes, planes, strict=True):
+            assert np.array_equal(plane[:60], old[:60])
+            assert np.array_equal(plane[260:], old[260:])
+
+
+def test_the_generator_never_sees_the_face_that_it_replaces() -> None:
+    """Two sources that differ under the mask alone, by detail finer than a few average colours, are one to
+    the generator."""
+    asked: list[list[Job]] = []
+
+    class Spy(Honest):
+        def generate(self, jobs: Sequence[Job]) -> Sequence[Rendering]:
+            asked.append(list(jobs))
+            return super().generate(jobs)
+
+    for fine in (1, -1):
+        scenes = clip(1, (1,))
+        x, y = (int(v) for v in track(1).box.centre)
+        spot = fine * 60 * (np.indices((32, 32)).sum(0) % 2 * 2 - 1)
+        for plane in scenes[0][0].planes:
+            plane[y - 16 : y + 16, x - 16 : x + 16] = 120 + spot
+        show(world(Spy()), scenes)
+    a, b = asked[0][0], asked[1][0]
+    assert np.abs(a.veiled - b.veiled).max() < 0.02
+    assert np.array_equal(a.geometry, b.geometry)
+
+
+# generators that fail, one way each
+
+
+class Broken(Honest):
+    """Honest but for `change`, a function of the jobs and their right answers."""
+
+    def __init__(self, change: Callable[[Sequence[Job], list[Rendering]], object]) -> None:
+        self._change = change
+
+    def generate(self, jobs: Sequence[Job]) -> Sequence[Rendering]:
+        return self._change(jobs, list(super().generate(jobs)))  # type: ignore[return-value]
+
+
+def each(change: Callable[[np.ndarray], np.ndarray]) -> Broken:
+    return Broken(lambda jobs, right: [replace(r, image=change(r.image)) for r in right])
+
+
+def source_of(number: int, side: int) -> np.ndarray:
+    return as_image(texture(number, side))
+
+
+def hangs(jobs: Sequence[Job], right: list[Rendering]) -> list[Rendering]:
+    time.sleep(30)
+    return right
+
+
+def fails(error: BaseException) -> Broken:
+    def change(jobs: Sequence[Job], right: list[Rendering]) -> list[Rendering]:
+        raise error
+
+    return Broken(change)
+
+
+def noisy(image: np.ndarray) -> np.ndarray:
+    return (image + np.random.default_rng(0).normal(0, 0.05, image.shape)).astype(np.float32)
+
+
+def with_pixel(value: float) -> Broken:
+    def change(image: np.ndarray) -> np.ndarray:
+        image = image.copy()
+        image[1, 3, 3] = value
+        return image
+
+    return each(change)
+
+
+def elsewhere(image: np.ndarray) -> np.ndarray:
+    """The world's mesh network finds the face of a red picture to the side."""
+    return np.clip(image + np.array([0.6, -0.3, -0.6], np.float32)[:, None, None], -1, 1)
+
+
+FAILURES: dict[str, Callable[[], Generator]] = {
+    "returns the source": lambda: Broken(
+        lambda jobs, right: [Rendering(j.key, noisy(source_of(j.key[1], j.side))) for j in jobs]
+    ),
+    "returns the source brighter": lambda: Broken(
+        lambda jobs, right: [Rendering(j.key, 0.5 * noisy(source_of(j.key[1], j.side)) + 0.3) for j in jobs]
+    ),
+    "a pixel is not a number": lambda: with_pixel(np.nan),
+    "a pixel is infinite": lambda: with_pixel(np.inf),
+    "a pixel is no colour": lambda: with_pixel(1e4),
+    "nothing but one colour": lambda: each(lambda image: np.full_like(image, 0.2)),
+    "nothing but faint noise": lambda: each(lambda image: 0.002 * image),
+    "short batch": lambda: Broken(lambda jobs, right: right[:-1] if len(right) > 9 else []),
+    "empty batch": lambda: Broken(lambda jobs, right: []),
+    "answers twice": lambda: Broken(lambda jobs, right: right + right[:1]),
+    "answers for somebody who did not ask": lambda: Broken(
+        lambda jobs, right: [*right, Rendering((9, 9, 9), right[0].image)]
+    ),
+    "answers without a key": lambda: Broken(lambda jobs, right: [r.image for r in right]),
+    "wrong size": lambda: each(lambda image: image[:, :64, :64]),
+    "channels last": lambda: each(lambda image: np.ascontiguousarray(image.transpose(1, 2, 0))),
+    "wrong type": lambda: each(lambda image: (image * 127).astype(np.int8)),
+    "no picture at all": lambda: Broken(lambda jobs, right: [Rendering(j.key, None) for j in jobs]),  # type: ignore[arg-type]
+    "no list": lambda: Broken(lambda jobs, right: None),
+    "one face for everybody": lambda: Broken(
+        lambda jobs, right: [Rendering(j.key, as_image(texture(77, j.side))) for j in jobs]
+    ),
+    "one face for everybody, a little different": lambda: Broken(
+        lambda jobs, right: [
+            Rendering(j.key, as_image(texture(77, j.side)) + np.float32(0.001 * n))
+            for n, j in enumerate(jobs)
+        ]
+    ),
+    "no face": lambda: each(lambda image: 0.08 * image),
+    "face elsewhere": lambda: each(elsewhere),
+    "raises": lambda: fails(RuntimeError("the device is gone")),
+    "engine error": lambda: fails(EngineError("no backend")),
+    "out of memory": lambda: fails(MemoryError()),
+    "ends the process": lambda: fails(SystemExit(3)),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_generator_that_fails_leaves_solid_covers(name: str) -> None:
+    stream = world(FAILURES[name]())
+    shared = name == "one face for everybody, a little different"  # the first may have it, nobody else
+    assert_safe(stream, clip(), nobody_but=1 if shared else 0)
+    counts = stream.counters.snapshot()
+    assert sum(count for reason, count in counts.items() if "solid" in reason) == 3 if shared else 6
+
+
+def test_a_generator_that_hangs_leaves_solid_covers_in_time_and_is_never_asked_again() -> None:
+    stream = world(Broken(hangs), timeout_s=0.3)
+    began = time.monotonic()
+    assert_safe(stream, clip(20))
+    assert time.monotonic() - began < 10
+    assert stream.guard.lost
+
+
+def test_a_rendering_of_an_earlier_window_is_stale() -> None:
+    kept: list[np.ndarray] = []
+
+    def freezes(jobs: Sequence[Job], right: list[Rendering]) -> list[Rendering]:
+        kept.append(right[0].image)
+        return [replace(right[0], image=kept[0])]
+
+    stream, scenes = world(Broken(freezes)), clip(40, (1,))
+    shown = [frame_ for scene in scenes[:: warp.MAX_AGE + 1] for frame_ in show_open(stream, [scene])]
+    stream.guard.close()
+    assert not solid(shown[0], scenes[0][1][0])
+    assert solid(shown[1], scenes[warp.MAX_AGE + 1][1][0])
+    assert stream.counters.snapshot()["faces covered solid: stale"] == 1
+
+
+def test_an_answer_that_comes_late_is_not_taken_for_the_next_one() -> None:
+    def late(jobs: Sequence[Job], right: list[Rendering]) -> list[Rendering]:
+        time.sleep(0.6)
+        return right
+
+    stream = world(Broken(late), timeout_s=0.2)
+    scenes = clip(20)
+    assert_safe(stream, scenes[:8])
+    time.sleep(0.6)
+    assert_safe(stream, scenes[8:])
+
+
+def test_faces_with_swapped_keys_never_go_to_two_people() -> None:
+    """Once both personas have been shown, a swap of their pictures is noticed."""
+    calls = []
+
+    def swaps(jobs: Sequence[Job], right: list[Rendering]) -> list[Rendering]:
+        calls.append(len(jobs))
+        images = [r.image for r in right]
+        return (
+            [replace(r, image=i) for r, i in zip(right, images[::-1], strict=True)]
+            if len(calls) > 1
+            else right
+        )
+
+    stream = world(Broken(swaps))
+    turning = [(f, tuple(replace(t) for t in tracks)) for f, tracks in clip(60)[:: warp.MAX_AGE + 1]]
+    first, *rest = turning
+    shown = [frame_ for scene in ([first], rest) for frame_ in show_open(stream, scene)]
+    stream.guard.close()
+    assert not any(solid(shown[0], face) for face in first[1])
+    for after, (_, tracks) in zip(shown[1:], rest, strict=True):
+        assert all(solid(after, face) for face in tracks)
+    assert stream.counters.snapshot()["faces covered solid: another persona"] == 2 * len(rest)
+
+
+def show_open(stream: World, scenes: Sequence[Scene]) -> list[Frame]:
+    """`show` without closing the stream."""
+    shown = []
+    for (after, painters), (_, tracks) in zip(stream.synthesiser.painted(scenes), scenes, strict=True):
+        cover(after, regions(tracks, (), after.displayed_size, SETTINGS), SETTINGS, painters)
+        shown.append(after)
+    return shown
+
+
+def test_a_persona_too_close_to_its_source_is_drawn_again() -> None:
+    def first_draw_is_the_source(jobs: Sequence[Job], right: list[Rendering]) -> list[Rendering]:
+        return [
+            r if r.key[2] else replace(r, image=source_of(r.key[1], len(r.image[0]))[:, :, ::-1].copy())
+            for r in right
+        ]
+
+    # a mirrored source differs in its pixels, so only the recogniser can tell
+    def knows_mirrors(rgb: np.ndarray) -> dict[str, np.ndarray]:
+        from tests.pipeline.synthetic_world import embed
+
+        return {"embedding": embed(rgb)["embedding"] + embed(rgb[:, :, :, ::-1])["embedding"]}
+
+    stream = world(Broken(first_draw_is_the_source))
+    eye = stream.synthesiser._recognisers[0]
+    object.__setattr__(eye.engine, "function", knows_mirrors)
+    for number, persona in stream.personas.items():
+        from tests.pipeline.synthetic_world import source_of as met
+
+        persona.source = met(number, eye).embeddings
+    scenes = clip(2)
+    for shown, (_, tracks) in zip(show(stream, scenes), scenes, strict=True):
+        assert not any(solid(shown, face) for face in tracks)
+    assert {persona.counter for persona in stream.personas.values()} == {1}
+    assert stream.counters.snapshot()["personas redrawn"] == 2
+
+
+def test_who_was_never_met_is_covered_solid() -> None:
+    stream, scenes = world(Honest(), known=(1,)), clip(2)
+    for shown, (_, tracks) in zip(show(stream, scenes), scenes, strict=True):
+        assert not solid(shown, tracks[0])
+        assert solid(shown, tracks[1])
+
+
+def test_small_faces_are_veiled_by_a_few_colours() -> None:
+    scenes = [(frame(0, [track(1, size=0.2)]), (track(1, size=0.2),))]
+    stream = world(Honest())
+    (shown,) = show(stream, scenes)
+    assert not solid(shown, scenes[0][1][0])
+    assert likeness(shown, scenes[0][1][0], 1) < 0.9
+    assert stream.counters.snapshot() == {"faces veiled": 1}
+
+
+def test_damaged_frames_have_no_synthetic_faces() -> None:
+    shown, tracks = clip(1)[0]
+    stream = world(Honest())
+    assert [
+        painters for _, painters in stream.synthesiser.painted([(replace(shown, damaged=True), tracks)])
+    ] == [{}]
+
+
+# each check has a mutant: without it, a failure above shows a face
+
+
+MUTANTS = [
+    (
+        "returns the source",
+        [
+            (synthetic, "_changed", lambda view, rgb: rgb),
+            (blend, "EXPOSED", 2.0),
+            (checks, "who", lambda *a: None),
+        ],
+    ),
+    (
+        "returns the source brighter",
+        [
+            (synthetic, "_changed", lambda view, rgb: rgb),
+            (blend, "EXPOSED", 2.0),
+            (checks, "who", lambda *a: None),
+        ],
+    ),
+    ("no face", [(checks, "PRESENCE", -1.0)]),
+    ("face elsewhere", [(checks, "MISPLACED", 9.0)]),
+    ("a pixel is no colour", [(generate, "_RANGE", 1e9)]),
+]
+
+
+@pytest.mark.parametrize(("name", "changes"), MUTANTS)
+def test_the_failure_is_noticed_by_its_check_alone(
+    name: str, changes: list[tuple[object, str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = world(FAILURES[name]())
+    for module, attribute, mutant in changes:
+        monkeypatch.setattr(module, attribute, mutant)
+    with pytest.raises(AssertionError):
+        assert_safe(stream, clip(), nobody_but=1)
+
+
+def test_without_its_digest_a_stale_rendering_would_be_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generate, "_digest", lambda image: str(time.monotonic_ns()).encode())
+    with pytest.raises(AssertionError):
+        test_a_rendering_of_an_earlier_window_is_stale()
