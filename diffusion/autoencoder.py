@@ -1,0 +1,94 @@
+"""Our own autoencoder: f8, 32 channels. The encoder serves training alone; the decoder, and its close-up
+form with one more level, run in the product."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from veilcast.diffusion.blocks import Residual, conv
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jaxtyping import Float
+    from torch import Tensor
+
+LATENT = 32
+
+
+class Normaliser(nn.Module):
+    """Per-channel mean and deviation of the teacher's latents, so that everything else sees unit variance."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, channels: int = LATENT) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("deviation", torch.ones(channels))
+
+    def fit(self, latents: Float[Tensor, "n c a a"]) -> None:
+        self.mean.copy_(latents.mean((0, 2, 3)))
+        self.deviation.copy_(latents.std((0, 2, 3)).clamp_min(1e-3))
+
+    def forward(self, latents: Float[Tensor, "n c a a"]) -> Float[Tensor, "n c a a"]:
+        return (latents - self.mean[:, None, None]) / self.deviation[:, None, None]
+
+
+class Encoder(nn.Sequential):
+    """(n, 3, s, s) in [-1, 1] -> normalised latents (n, 32, s/8, s/8)."""
+
+    def __init__(self, widths: Sequence[int] = (48, 96, 192), latent: int = LATENT) -> None:
+        layers: list[nn.Module] = [nn.PixelUnshuffle(2), conv(12, widths[0])]
+        for level, width in enumerate(widths):
+            if level:
+                layers.append(conv(widths[level - 1], width, stride=2))
+            layers += [Residual(width, width), Residual(width, width)]
+        super().__init__(*layers, nn.SiLU(), conv(widths[-1], latent))
+
+
+class Grow(nn.Module):
+    """Twice the side by pixel shuffle (Shi et al. 2016)."""
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__()
+        self.conv = conv(c_in, 4 * c_out)
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d 2*h 2*w"]:
+        return functional.pixel_shuffle(self.conv(x), 2)
+
+
+class Decoder(nn.Module):
+    """Normalised latents (n, 32, a, a) -> pictures (n, 3, 8 a, 8 a) in [-1, 1]; with four widths 16 a."""
+
+    def __init__(self, widths: Sequence[int] = (192, 96, 48), latent: int = LATENT, depth: int = 2) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [conv(latent, widths[0])]
+        for level, width in enumerate(widths):
+            if level:
+                layers.append(Grow(widths[level - 1], width))
+            layers += [Residual(width, width) for _ in range(depth if level < 3 else 1)]
+        self.trunk = nn.Sequential(*layers)
+        self.last = nn.Sequential(nn.SiLU(), Grow(widths[-1], widths[-1] // 2), nn.SiLU())
+        self.rgb = conv(widths[-1] // 2, 3)
+
+    def forward(self, latents: Float[Tensor, "n c a a"]) -> Float[Tensor, "n 3 s s"]:
+        # latents far outside the data's range (a bad sample) must not become bright spots
+        h = 4 * torch.tanh(latents / 4)
+        picture: Tensor = self.rgb(self.last(self.trunk(h)))
+        return picture
+
+
+CLOSE_UP = (192, 96, 48, 24)
+
+
+def close_up_from(decoder: Decoder) -> Decoder:
+    """A 256 px decoder that begins with the trunk of the 128 px one."""
+    new = Decoder(CLOSE_UP)
+    known = {name: value for name, value in decoder.state_dict().items() if name.startswith("trunk")}
+    new.load_state_dict(known, strict=False)
+    return new
