@@ -1,0 +1,114 @@
+"""ONNX of the product: small, right, and what training can start from again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from tests.training import toy
+from torch import nn
+
+from veilcast.diffusion.autoencoder import Normaliser
+from veilcast.pipeline.generator_model import read_manifest
+from veilcast.training import export, networks
+from veilcast.training.open import constants
+from veilcast.training.settings import Settings, load
+
+ort = pytest.importorskip("onnxruntime")
+NAMES = ("unet", "decoder", "closeup", "identity", "expression", "reader")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    path = tmp_path_factory.mktemp("tiny") / "tiny.toml"
+    path.write_text(toy.TINY)
+    return load(path)
+
+
+@dataclass
+class Exported:
+    weights: Path
+    nets: dict[str, nn.Module]
+    graphs: dict[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def exported(tiny: Settings, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Networks with random weights, branches that begin as nothing included, and their graphs."""
+    torch.manual_seed(0)
+    folder, nets = tmp_path_factory.mktemp("weights"), {}
+    for name in NAMES:
+        net = networks.build(name, tiny)
+        for parameter in net.parameters():
+            nn.init.normal_(parameter, std=0.05)
+        networks.save(net, folder, name)
+        nets[name] = net.eval()
+    return Exported(folder, nets, export.graphs(tiny, folder))
+
+
+def run(model: bytes, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    result: np.ndarray = session.run(None, inputs)[0]
+    return result
+
+
+def inputs_of(model: bytes, count: int) -> dict[str, np.ndarray]:
+    """Random inputs: noise between 0 and 1 is right for all of them."""
+    rng = np.random.default_rng(0)
+    graph = onnx.load_model_from_string(model).graph
+    shapes = {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim][1:] for i in graph.input}
+    return {name: rng.random((count, *shape), np.float32) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("count", [1, 3])
+def test_an_exported_network_gives_what_torch_gives(exported: Exported, name: str, count: int) -> None:
+    model = exported.graphs[{"reader": "coarse.onnx"}.get(name, f"{name}.onnx")]
+    inputs = inputs_of(model, count)
+    with torch.no_grad():
+        wanted = export._part(exported.nets[name])(*(torch.from_numpy(v) for v in inputs.values())).numpy()
+    found = run(model, inputs)
+    assert found.shape == wanted.shape
+    assert np.abs(found - wanted).max() <= 4e-3 * max(1.0, float(np.abs(wanted).max()))
+
+
+def test_large_weights_are_stored_in_half_precision(exported: Exported) -> None:
+    graph = onnx.load_model_from_string(exported.graphs["decoder.onnx"]).graph
+    large = [t for t in graph.initializer if np.prod(t.dims) >= export.SMALL]
+    assert large
+    assert {t.data_type for t in large} == {onnx.TensorProto.FLOAT16}
+
+
+@pytest.mark.parametrize("name", ["unet", "decoder", "expression"])
+def test_training_starts_again_from_an_export(tiny: Settings, exported: Exported, name: str) -> None:
+    again = networks.build(name, tiny)
+    export.read_back(exported.graphs[f"{name}.onnx"], again)
+    found = again.state_dict()
+    for key, wanted in exported.nets[name].state_dict().items():
+        if key != "identity.null":
+            torch.testing.assert_close(found[key], wanted, atol=2e-4, rtol=1e-3)
+
+
+def test_a_model_folder_is_one_that_the_pipeline_accepts(
+    tiny: Settings, exported: Exported, tmp_path: Path
+) -> None:
+    toy.cache(tmp_path / "cache")
+    about = export.About("toy", "for tests")
+    export.write_model(tmp_path / "model", tiny, exported.weights, constants(tmp_path / "cache"), about)
+    manifest = read_manifest(tmp_path / "model")
+    assert manifest.times == (1.0, 0.5)
+    assert json.loads((tmp_path / "model" / "manifest.json").read_text())["licence"] == "for tests"
+
+
+def test_the_normaliser_gives_unit_variance() -> None:
+    torch.manual_seed(0)
+    latents = 3 + 5 * torch.randn(64, 32, 4, 4)
+    net = Normaliser()
+    net.fit(latents)
+    assert net(latents).mean().abs() < 0.01
+    assert (net(latents).std() - 1).abs() < 0.01

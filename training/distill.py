@@ -1,0 +1,125 @@
+"""Phase of few steps: the denoiser learns to be right in one or two, and to obey its command.
+
+One half of a batch is rendered with the person's own identity and compared with the picture; the other
+half with personas, for which there is no picture: the swap loss (ours, method: Swap) tells it to be the
+command, not to be the source, to keep pose and expression, and to leave the surroundings alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from veilcast.training.autoencoder import pictures
+from veilcast.training.critic import critic_loss, maker_loss
+from veilcast.training.diffusion import held_out_figures, pick, render, rendered_sheet
+from veilcast.training.identity import orthogonal, personas
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from veilcast.diffusion.identity_vae import IdentityVae
+    from veilcast.training.data import Batch
+    from veilcast.training.tools import Tools
+
+SECOND = 0.5  # noise level of the second step
+
+
+class DistillPhase:
+    name = "distill"
+
+    def __init__(self, tools: Tools) -> None:
+        self.tools = tools
+        self.normaliser, self.decoder = tools.normaliser(), tools.finished("decoder")
+        self.reader = tools.finished("reader")
+        self.draw = cast("IdentityVae", tools.finished("identity")).draw
+        self.trained = nn.ModuleDict({"unet": tools.new("unet")})
+        self.critic = tools.adversary()
+
+    def losses(self, generator: torch.Generator, size: int, step: int) -> dict[str, Tensor]:
+        tools, weights = self.tools, self.tools.settings.weights
+        rows, mirrored = tools.faces.draw(size, generator)
+        batch = self._paired(tools.faces.batch(rows, generator, mirrored))
+        half = size // 2
+        who = torch.cat([batch.other[:half], self._cast(batch, half, generator)])
+        clean = self.normaliser(tools.latents(batch))
+        guess = self._guess(batch, who, clean, generator)
+        made = self.decoder(guess).float()
+        self._last = batch.rgb, made.detach()
+        own = pictures(tools, None, made[:half], batch.rgb[:half])
+        terms = {name: 2 * value for name, value in own.items()}
+        terms["latents"] = weights.latents * functional.mse_loss(guess[:half], clean[:half])
+        terms |= self._looks(made, batch, half) | self._obeys(made, batch, who, half, generator)
+        return terms
+
+    def _paired(self, batch: Batch) -> Batch:
+        """The second half in order of its gender, so that neighbours can share a persona."""
+        half = len(batch) // 2
+        order = torch.arange(len(batch), device=batch.rgb.device)
+        order[half:] = half + batch.coarse[half:, 1].argsort()
+        return pick(batch, order)
+
+    def _cast(self, batch: Batch, half: int, generator: torch.Generator) -> Tensor:
+        """One persona for two sources, orthogonal to both in turn."""
+        coarse, source = batch.coarse[half:], batch.identity[half:]
+        pairs = len(coarse) // 2
+        who = personas(self.draw, coarse[::2][:pairs], generator).float().repeat_interleave(2, 0)
+        who = torch.cat([who, personas(self.draw, coarse[2 * pairs :], generator).float()])
+        return orthogonal(who, source) if self.tools.settings.parts.oim else who
+
+    def _guess(self, batch: Batch, who: Tensor, clean: Tensor, generator: torch.Generator) -> Tensor:
+        """The prediction from pure noise, or, for a share of the batches, the second of two steps on top of
+        the network's own first one."""
+        unet, noise = self.trained["unet"], torch.randn(clean.shape, generator=generator).to(clean.device)
+        level = torch.ones(len(clean), device=clean.device)
+        x = noise
+        if float(torch.rand((), generator=generator)) < self.tools.settings.two_step:
+            with torch.no_grad():
+                first = render(unet, batch, who, noise, steps=1)
+                x = (1 - SECOND) * first + SECOND * noise
+            level = level * SECOND
+        guess: Tensor = unet(x, level, batch.veiled, batch.geometry, who).float()
+        return guess
+
+    def _looks(self, made: Tensor, batch: Batch, half: int) -> dict[str, Tensor]:
+        """Real to the adversary, and outside the mask the same as the source."""
+        weights, tools = self.tools.settings.weights, self.tools
+        outside = (1 - batch.hidden[half:]) * (made[half:] - batch.rgb[half:]).abs()
+        terms = {"outside": 2 * weights.pixels * outside.mean()}
+        if self.critic is not None:
+            terms["adversarial"] = weights.adversarial * maker_loss(self.critic, tools.lpips, made)
+        return terms
+
+    def _obeys(
+        self, made: Tensor, batch: Batch, who: Tensor, half: int, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """The swap loss: 1 - cos to the command, max(0, cos) to the source, by the recogniser and, for the
+        source, by our reader too; two renderings of one persona alike; geometry kept."""
+        weights, swap = self.tools.settings.weights, self.tools.settings.parts.swap
+        seen = self.tools.identify(made, batch, generator)
+        _, geometry, read = (x.float() for x in self.reader(made))
+        with torch.no_grad():
+            source = self.reader(batch.rgb)[2].float()
+        to_source = functional.relu((seen * batch.identity).sum(1)[half:]).mean()
+        read_source = functional.relu((read * source).sum(1)[half:]).mean()
+        pairs = read[half:][: (len(read) - half) // 2 * 2]
+        return {
+            "command": weights.identity * swap * (1 - (seen * who).sum(1)).mean(),
+            "source": weights.identity * swap * (to_source + read_source),
+            "link": weights.link * swap * (1 - (pairs[::2] * pairs[1::2]).sum(1)).mean(),
+            "geometry": weights.geometry * functional.mse_loss(geometry, batch.geometry),
+        }
+
+    def critic_loss(self) -> Tensor:
+        assert self.critic is not None
+        return critic_loss(self.critic, self.tools.lpips, *self._last)
+
+    def sheet(self, averaged: nn.ModuleDict) -> np.ndarray:
+        return rendered_sheet(self.tools, averaged["unet"], self.decoder, (1, 2))
+
+    def measure(self, averaged: nn.ModuleDict) -> dict[str, float]:
+        return held_out_figures(self.tools, averaged["unet"], self.decoder, steps=2)

@@ -1,0 +1,120 @@
+"""Train every phase from a pack on one GPU in a stated number of minutes:
+
+    python -m veilcast.training.elsewhere --pack DIR --out DIR --minutes 25
+
+Needs torch, numpy and Pillow, and no network. Stopped and started again with the same folder it goes on
+where it was; `--from DIR` begins with the weights that another run left. Averaged weights lie in
+OUT/weights-NN.safetensors, fp16, at most 15 MiB each, after every phase; contact sheets in OUT/sheets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from veilcast.diffusion.weights import read_tensors, write_tensors
+from veilcast.training import networks
+from veilcast.training.phases import limited, run_phase
+from veilcast.training.settings import Settings, load
+from veilcast.training.unpack import open_pack
+
+# share of the minutes; the expression network needs meshes, which are not in a pack
+SHARES = {
+    "reader": 0.09,
+    "autoencoder": 0.2,
+    "identity": 0.03,
+    "diffusion": 0.36,
+    "distill": 0.25,
+    "closeup": 0.07,
+}
+PART = 15 << 20  # bytes
+CONFIG = Path(__file__).parent / "configs" / "gpu.toml"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = _options(arguments)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
+    started = time.monotonic()
+    settings = _settings(options)
+    out: Path = options.out
+    if options.start and not (out / "weights").exists():
+        join(options.start, out / "weights")
+    tools = open_pack(options.pack, settings, out, options.device, options.workers, options.limit)
+    say(f"opened {len(tools.faces.train)} training faces in {time.monotonic() - started:.0f} s")
+    phases = options.phases.split(",")
+    left = options.minutes - (time.monotonic() - started) / 60
+    for name in phases:
+        minutes = left * SHARES[name] / sum(SHARES[n] for n in phases)
+        if name == "closeup" and tools.large is None:
+            continue
+        run = limited(getattr(settings, name), minutes=minutes, steps=options.steps, batch=options.batch)
+        run_phase(name, tools, out, run, say)
+        shard(out / "weights", out)
+        say(f"{name} done, {(time.monotonic() - started) / 60:.1f} minutes in all")
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m veilcast.training.elsewhere", description=__doc__)
+    parser.add_argument("--pack", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=25.0)
+    parser.add_argument("--phases", default=",".join(SHARES))
+    parser.add_argument("--config", type=Path, default=CONFIG)
+    parser.add_argument("--from", dest="start", type=Path, help="folder with weights-NN.safetensors")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--precision", choices=("bf16", "float32"), default="bf16")
+    parser.add_argument("--steps", type=int, help="at most so many a phase")
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--limit", type=int, help="only so many pictures, for a trial")
+    parser.add_argument("--workers", type=int, default=16, help="processes that decode pictures")
+    return parser.parse_args(arguments)
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    return replace(load(options.config), precision=options.precision)
+
+
+def shard(weights: Path, out: Path) -> None:
+    """Every finished network in files of at most PART bytes."""
+    tensors = {
+        f"{path.stem}/{name}": value.astype(np.float16) if value.dtype.kind == "f" else value
+        for path in sorted(weights.glob("*.safetensors"))
+        for name, value in read_tensors(path).items()
+    }
+    shards: list[dict[str, np.ndarray]] = [{}]
+    for name, value in tensors.items():
+        used = sum(v.nbytes for v in shards[-1].values())
+        # 64 KiB for the header
+        if shards[-1] and used + value.nbytes > PART - (64 << 10):
+            shards.append({})
+        shards[-1][name] = value
+    for number, some in enumerate(shards):
+        write_tensors(out / f"weights-{number:02d}.safetensors", some)
+
+
+def join(shards: Path, weights: Path) -> None:
+    """The way back: one file a network, as the phases and the export read them."""
+    parts: dict[str, dict[str, np.ndarray]] = {}
+    for path in sorted(shards.glob("weights-*.safetensors")):
+        for name, value in read_tensors(path).items():
+            net, tensor = name.split("/", 1)
+            parts.setdefault(net, {})[tensor] = value
+    weights.mkdir(parents=True, exist_ok=True)
+    for net, tensors in parts.items():
+        write_tensors(networks.path(weights, net), tensors)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Settings of a training run: frozen, from TOML, unknown keys refused. Standard library alone, because a
+training run elsewhere has nothing else."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from veilcast.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Run:
+    """One phase's length and pace. It ends after `steps` or `minutes`, whichever comes first."""
+
+    steps: int = 100_000
+    minutes: float = 1e9
+    batch: int = 32
+    rate: float = 3e-4
+    warmup: int = 200  # steps
+    decay: float = 0.3  # last share of the run, over which the rate falls to nothing
+    ema: float = 0.999
+    sheet_every: int = 1000  # steps between checkpoints, each with a contact sheet
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Widths of the networks; the defaults are the product's `small`."""
+
+    side: int = 128  # of the patch, pixels
+    unet: tuple[int, ...] = (128, 160, 224)
+    depth: int = 2
+    harmonized: tuple[int, ...] = (1, 2)
+    tokens: int = 128
+    heads: int = 4
+    surroundings: int = 96
+    decoder: tuple[int, ...] = (160, 80, 40)
+    encoder: tuple[int, ...] = (48, 96, 160)
+    reader: tuple[int, ...] = (32, 64, 128, 192)
+    critic: int = 64
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What can be switched off, for ablations (method: which are the paper's and which ours)."""
+
+    mask_identity: float = 0.15  # share of samples whose identity tokens are replaced by the learned null
+    other_picture: float = 0.5  # share whose identity comes from another picture of the person
+    gate: bool = True
+    alignment: float = 0.1  # weight of the bidirectional latent alignment
+    recomposition: float = 0.5  # weight of perceptual and identity losses on the predicted clean picture
+    swap: float = 1.0  # weight of the losses on renderings of personas
+    oim: bool = True  # personas orthogonal to the source in training, as at run time
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of the losses of decoder and few-step phases."""
+
+    pixels: float = 1.0
+    lpips: float = 1.0
+    adversarial: float = 0.1
+    latents: float = 1.0
+    identity: float = 1.0
+    geometry: float = 2.0
+    link: float = 0.5
+
+
+@dataclass(frozen=True)
+class Settings:
+    seed: int = 0
+    precision: str = "bf16"  # or float32
+    inner: float = 2.0  # extra weight of what is under the mask
+    two_step: float = 0.5  # share of few-step samples that take the second of two steps
+    sizes: Sizes = Sizes()
+    parts: Parts = Parts()
+    weights: Weights = Weights()
+    reader: Run = Run(batch=64)
+    autoencoder: Run = Run(batch=16)
+    identity: Run = Run(batch=512, rate=1e-3, steps=6000)
+    diffusion: Run = Run(batch=32)
+    distill: Run = Run(batch=16, rate=1e-4)
+    closeup: Run = Run(batch=8)
+    expression: Run = Run(batch=256, rate=1e-3, steps=4000)
+    shares: dict[str, float] = field(default_factory=dict)  # of the minutes of a run of all phases
+
+
+T = TypeVar("T")
+
+
+def load(path: Path, **changes: Any) -> Settings:
+    """The settings in a TOML file. Raises ConfigError, with the key, for anything it does not know."""
+    try:
+        return replace(_section(Settings(), tomllib.loads(path.read_text()), ""), **changes)
+    except OSError as error:
+        raise ConfigError(f"cannot read the training settings {path}: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+
+
+def _section(default: T, values: dict[str, Any], where: str) -> T:
+    known = {f.name: getattr(default, f.name) for f in fields(default)}  # type: ignore[arg-type]
+    changes = {}
+    for key, value in values.items():
+        if key not in known:
+            raise ConfigError(f"no training setting called {where}{key}; known: {', '.join(known)}")
+        changes[key] = _value(known[key], value, f"{where}{key}")
+    return replace(default, **changes)  # type: ignore[type-var]
+
+
+def _value(default: Any, value: Any, name: str) -> Any:
+    if is_dataclass(default):
+        return _section(default, value, f"{name}.")
+    if isinstance(default, tuple) and isinstance(value, list):
+        return tuple(value)
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not type(default):
+        raise ConfigError(f"training setting {name} must be {type(default).__name__}, got {value!r}")
+    return value
