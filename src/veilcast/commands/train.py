@@ -1,0 +1,142 @@
+"""`veilcast train`: derive, train, pack and export the generative model (docs/training.md)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from veilcast.training.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, help="Train the generative model on a site's own licensed pictures.")
+
+RESEARCH = "Trained on pictures whose terms allow non-commercial research only; so are these weights."
+
+Data = Annotated[Path, typer.Option("--data", help="folder of tar shards and index.csv.gz")]
+Cache = Annotated[Path, typer.Option("--cache", help="folder of derived arrays")]
+Run = Annotated[Path, typer.Option("--run", help="folder of checkpoints, sheets, finished weights")]
+Config = Annotated[Path | None, typer.Option("--config", help="training settings, TOML")]
+Teacher = Annotated[Path, typer.Option("--teacher", help="the teacher's encoder, safetensors")]
+Lpips = Annotated[Path, typer.Option("--lpips", help="LPIPS on SqueezeNet, safetensors")]
+Weights = Annotated[Path | None, typer.Option("--models", help="folder of third-party weights")]
+
+
+@app.command()
+def prepare(
+    data: Data,
+    cache: Cache,
+    teacher: Annotated[Path | None, typer.Option("--teacher", help="needed by stage latents")] = None,
+    models: Weights = None,
+    stages: Annotated[str, typer.Option(help="comma-separated; default all")] = "",
+    worker: Annotated[int, typer.Option(help="which of --workers this process is")] = 0,
+    workers: int = 1,
+    limit: Annotated[int | None, typer.Option(help="only the first so many pictures")] = None,
+    side: Annotated[int, typer.Option(help="of the patch, pixels: 128, 256 or 512")] = 128,
+) -> None:
+    """Derive what training needs of each picture; stop and start as you like."""
+    import cv2
+
+    from veilcast.training.prepare import STAGES
+    from veilcast.training.prepare import prepare as derive
+    from veilcast.trt_engines.models import Models
+
+    cv2.setNumThreads(1)
+    chosen = tuple(stages.split(",")) if stages else STAGES
+    for line in derive(
+        data, cache, Models(models, fetch=models is None), teacher, chosen, worker, workers, limit, side
+    ):
+        typer.echo(line)
+
+
+def _phase(name: str, what: str) -> None:
+    """A command that trains one phase from its last checkpoint."""
+
+    def command(
+        cache: Cache,
+        run: Run,
+        teacher: Teacher,
+        lpips: Lpips,
+        config: Config = None,
+        models: Weights = None,
+        minutes: float | None = None,
+        steps: int | None = None,
+        batch: int | None = None,
+        device: str = "cpu",
+    ) -> None:
+        from veilcast.training.open import open_tools
+        from veilcast.training.phases import LATENT_PHASES, limited, run_phase
+        from veilcast.trt_engines.models import Models
+
+        settings, third = _settings(config), Models(models, fetch=models is None)
+        tools = open_tools(settings, cache, run, teacher, lpips, third, device, name in LATENT_PHASES)
+        length = limited(getattr(settings, name), minutes=minutes, steps=steps, batch=batch)
+        run_phase(name, tools, run, length, typer.echo)
+
+    app.command(name, help=what)(command)
+
+
+for _name, _what in {
+    "autoencoder": "Our encoder and decoder, with a teacher's help.",
+    "expression": "Blendshapes from a mesh.",
+    "reader": "Attributes and identity of a patch.",
+    "identity": "The space that personas are drawn from.",
+    "diffusion": "The denoiser.",
+    "distill": "The denoiser in one or two steps, obeying its command.",
+    "closeup": "The 256 px decoder.",
+}.items():
+    _phase(_name, _what)
+
+
+@app.command()
+def pack(
+    cache: Cache,
+    out: Annotated[Path, typer.Option("--out", help="folder of the pack")],
+    teacher: Teacher,
+    lpips: Lpips,
+    models: Weights = None,
+    quality: Annotated[int, typer.Option(help="WebP quality of the patches")] = 80,
+) -> None:
+    """Write the whole training set for a machine with a GPU and nothing but torch, numpy and Pillow."""
+    from veilcast.training.pack import write_pack
+    from veilcast.training.recogniser import from_onnx
+    from veilcast.trt_engines.models import Models
+
+    dlib = from_onnx(Models(models, fetch=models is None).bytes("dlib"))
+    for line in write_pack(cache, out, teacher, lpips, dlib, quality):
+        typer.echo(line)
+
+
+@app.command()
+def join(
+    shards: Annotated[Path, typer.Argument(help="folder of weights-NN.safetensors from elsewhere")],
+    run: Run,
+) -> None:
+    """Take the weights that a run elsewhere left as this run's finished ones."""
+    from veilcast.training.elsewhere import join as take
+
+    take(shards, run / "weights")
+    typer.echo(f"weights of {shards} are in {run / 'weights'}")
+
+
+@app.command()
+def export(
+    run: Run,
+    out: Annotated[Path, typer.Option("--out", help="the model folder")],
+    cache: Cache,
+    config: Config = None,
+    licence: Annotated[str, typer.Option(help="the terms of these weights, said once by `run`")] = RESEARCH,
+) -> None:
+    """Write finished weights as a model folder that `veilcast run --model` takes."""
+    from veilcast.training.export import About, write_model
+    from veilcast.training.open import constants
+
+    write_model(out, _settings(config), run / "weights", constants(cache), About(out.name, licence))
+    typer.echo(f"wrote {out}")
+
+
+def _settings(config: Path | None) -> Settings:
+    from veilcast.training.settings import Settings, load
+
+    return load(config) if config else Settings()

@@ -1,0 +1,42 @@
+"""The doctor finds a drawn face, and says what is missing where it cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from veilcast.commands.doctor import cache, canary, checked, drawn, examined, processor
+from veilcast.errors import EngineError
+
+
+def test_a_ready_machine_passes_every_check() -> None:
+    findings = list(examined(None))
+    assert [finding for finding in findings if finding.good is False] == []
+    assert {"weights", "cache", "a drawn face is found"} <= {f.what for f in findings if f.good}
+
+
+def test_missing_weights_are_a_failure_with_what_to_do(tmp_path: Path) -> None:
+    bad = {finding.what: finding.said for finding in examined(tmp_path) if finding.good is False}
+    assert set(bad) == {"weights", "a drawn face is found"}
+    assert "veilcast models pull" in bad["weights"]
+
+
+def test_networks_that_see_nothing_are_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("veilcast.commands.doctor.drawn", lambda: drawn() * 0)
+    with pytest.raises(EngineError, match="found nothing"):
+        canary(None)
+
+
+def test_a_cache_that_cannot_be_written_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("VEILCAST_MODELS", str(tmp_path / "file" / "models"))
+    assert checked("cache", lambda: cache(None)).good is False
+
+
+def test_the_processor_is_named_with_what_it_can_do(tmp_path: Path) -> None:
+    info = tmp_path / "cpuinfo"
+    info.write_text("model name\t: Chip 9000\nflags\t\t: fpu avx2 avx512_bf16 sse\n")
+    assert processor(info).startswith("Chip 9000")
+    assert processor(info).endswith("avx2 avx512_bf16")
+    assert "unknown" in processor(tmp_path / "none")
