@@ -1,0 +1,146 @@
+"""What each method leaves of a face, and what of the picture: ours beside deface's, on the same clips.
+
+    python -m benchmarks.peers [CLIP...] --out peers.json --table peers.md
+    python -m benchmarks.peers CLIP --add 'mine=my-program {in} --output {out}'
+
+Every method writes every clip, `veilcast evaluate` measures every output against its clip with the same
+networks, and the table has one row for each method over all clips. deface 1.5.0 runs at its defaults in
+an environment of its own, but for a setting of its writer that keeps the frames' size. A method whose
+output has other frames or another size than its clip cannot be compared, and the table says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import peer
+from benchmarks.clips import clips_at_hand
+
+CLIPS = ("group7_stock_640x360.mp4", "talk_WDA_a_512.mp4", "stage_multi_hamilton_640x360.mp4")
+OURS = ("solid", "mosaic", "blur")
+THEIRS = ("solid", "mosaic", "blur")
+# its default, and frames keep their size: otherwise the writer scales them to multiples of 16
+FFMPEG = '{"codec": "libx264", "macro_block_size": 1}'
+Result = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("clips", nargs="*", type=Path, help=f"default: {', '.join(CLIPS)} of ../shared")
+    parser.add_argument("--out", type=Path, default=Path("peers.json"))
+    parser.add_argument("--table", type=Path, help="Markdown for the README")
+    parser.add_argument(
+        "--add", action="append", default=[], metavar="NAME=COMMAND", help="with {in} and {out}"
+    )
+    parser.add_argument("--ours", default=",".join(OURS), help="methods of veilcast, by comma")
+    parser.add_argument("--theirs", default=",".join(THEIRS), help="methods of deface, by comma")
+    parser.add_argument("--every", type=int, default=6, help="as of veilcast evaluate")
+    options = parser.parse_args()
+    clips = options.clips or clips_at_hand(CLIPS)
+    results = {}
+    with tempfile.TemporaryDirectory(prefix="veilcast-peers-") as scratch:
+        for name, command in methods(options.ours, options.theirs, options.add).items():
+            print(name, file=sys.stderr, flush=True)
+            results[name] = measured(clips, command, Path(scratch) / name.replace(" ", "-"), options.every)
+    options.out.write_text(
+        json.dumps({"clips": [c.name for c in clips], "methods": results}, indent=1) + "\n"
+    )
+    text = table(results)
+    if options.table:
+        options.table.write_text(text)
+    print(text)
+
+
+def methods(ours: str, theirs: str, added: Sequence[str]) -> dict[str, list[str]]:
+    """Command lines by method, with {in} and {out} where the files go."""
+    found = {}
+    for way in filter(None, ours.split(",")):
+        found[f"veilcast {way}"] = [program(), "run", "{in}", "-o", "{out}", "--replacewith", way, "--quiet"]
+    for way in filter(None, theirs.split(",")):
+        command = [str(peer.environment()), "{in}", "-o", "{out}", "--replacewith", way]
+        found[f"deface {way}"] = [*command, "--ffmpeg-config", FFMPEG]
+    for pair in added:
+        name, _, line = pair.partition("=")
+        found[name] = shlex.split(line)
+    return found
+
+
+def program() -> str:
+    """The veilcast of this environment."""
+    return shutil.which("veilcast", path=str(Path(sys.executable).parent)) or "veilcast"
+
+
+def measured(clips: Sequence[Path], command: Sequence[str], folder: Path, every: int) -> Result:
+    """The evaluation of all clips together, or {"error": why not}."""
+    folder.mkdir(parents=True)
+    rows = ["original,output"]
+    for clip in clips:
+        target = folder / f"{clip.stem}.mp4"
+        filled = [part.replace("{in}", str(clip)).replace("{out}", str(target)) for part in command]
+        done = subprocess.run(filled, capture_output=True, text=True)
+        if done.returncode or not target.exists():
+            return {"error": f"{clip.name}: {last_line(done.stderr)}"}
+        rows.append(f"{clip.resolve()},{target}")
+    listing, result = folder / "pairs.csv", folder / "result.json"
+    listing.write_text("\n".join(rows) + "\n")
+    evaluate = [program(), "evaluate", "--pairs", listing, "--json", result, "--every", str(every), "--quiet"]
+    done = subprocess.run(list(map(str, evaluate)), capture_output=True, text=True)
+    if done.returncode:
+        return {"error": last_line(done.stderr)}
+    values: Result = json.loads(result.read_text())
+    return values
+
+
+def last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "failed without a word"
+
+
+HEAD = (
+    "method",
+    "face-frames exposed",
+    "longest run",
+    "TAR (at most), two recognisers",
+    "still seen as a face",
+    "pose error",
+    "false cover",
+    "change elsewhere",
+)
+
+
+def table(results: dict[str, Result]) -> str:
+    """Markdown, one row for each method."""
+    lines = ["| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
+    for name, result in results.items():
+        cells = [result["error"]] + [""] * (len(HEAD) - 2) if "error" in result else figures(result)
+        lines.append("| " + " | ".join([name, *cells]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def figures(result: Result) -> list[str]:
+    """The cells of one method."""
+    coverage, utility = result["coverage"], result["utility"]
+    rates = (f"{r['tar']:.3f} ({r['tar_upper']:.3f})" for r in result["reidentification"])
+    pose, seen = (utility[key]["mean"] for key in ("pose_error_degrees", "detected_share"))
+    return [
+        f"{coverage['exposed']} of {coverage['faces']}",
+        f"{coverage['longest_run']} frames",
+        ", ".join(rates),
+        "–" if seen is None else f"{seen:.1%}",
+        "–" if pose is None else f"{pose:.1f}°",
+        f"{coverage['false_cover']:.2%}",
+        f"{result['quality']['outside_difference_levels']:.2f} levels",
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Pictures a second: a set of one-megapixel pictures with faces, covered whole-process.
+
+    python -m benchmarks.picture_speed --pictures 1000 --out pictures.json
+
+The pictures are frames of the evaluation clips, scaled to about one megapixel and stored as JPEG.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+from benchmarks.clips import clips_at_hand
+from benchmarks.peers import program
+from benchmarks.speed import processor
+from PIL import Image
+
+from veilcast.pipeline.decode import Decoder
+from veilcast.pipeline.pixels import to_rgb
+
+CLIPS = ("street_group_1080p.mp4", "group7_stock_640x360.mp4", "stock_s18_720p.mp4")
+MEGAPIXEL = 1_000_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("clips", nargs="*", type=Path, help=f"default: {', '.join(CLIPS)} of ../shared")
+    parser.add_argument("--pictures", type=int, default=1000)
+    parser.add_argument("--replacewith", default="solid")
+    parser.add_argument("--out", type=Path, default=Path("pictures.json"))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="veilcast-pictures-") as folder:
+        source, target = Path(folder) / "in", Path(folder) / "out"
+        made = fill(source, options.clips or clips_at_hand(CLIPS), options.pictures)
+        start_s = time.perf_counter()
+        command = [program(), "run", source, "-o", target, "--replacewith", options.replacewith, "--quiet"]
+        subprocess.run(list(map(str, command)), check=True)
+        wall_s = time.perf_counter() - start_s
+    row = {"processor": processor(), "pictures": made, "wall_s": wall_s, "pictures_per_s": made / wall_s}
+    options.out.write_text(json.dumps(row, indent=1) + "\n")
+    print(f"{made} pictures of 1 megapixel in {wall_s:.0f} s: {made / wall_s:.1f} a second")
+
+
+def fill(folder: Path, clips: list[Path], count: int) -> int:
+    """Writes `count` pictures, over and over the clips' frames where these are fewer; returns how many."""
+    folder.mkdir()
+    made = 0
+    while made < count:
+        for clip in clips:
+            with Decoder(clip) as decoder:
+                for frame in decoder.frames():
+                    width, height = frame.displayed_size
+                    scale = (MEGAPIXEL / (width * height)) ** 0.5
+                    rgb = cv2.resize(to_rgb(frame), (round(width * scale), round(height * scale)))
+                    Image.fromarray(rgb).save(folder / f"{made:06d}.jpg", quality=90)
+                    made += 1
+                    if made >= count:
+                        return made
+    return made
+
+
+if __name__ == "__main__":
+    main()

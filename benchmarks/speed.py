@@ -1,0 +1,140 @@
+"""Frames a second of the whole process, beside the peer on the same clip in the same run.
+
+    python -m benchmarks.speed [CLIP...] --out speed.json
+
+Each command is a fresh process from start to exit: reading, finding, covering with `solid`, encoding,
+hashing and verifying by a second decode for veilcast; deface 1.5.0 at its defaults in an environment of
+its own. The better of --runs is told, and the peer runs between ours so that a busy machine slows both.
+Peak memory is that of the largest process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks import peer
+from benchmarks.clips import clips_at_hand
+
+from veilcast.pipeline.decode import Decoder
+
+CLIPS = (
+    "street_group_1080p.mp4",
+    "talk_ls1_1080x1920.mp4",
+    "dfdc_aajsqyyjni_1080p.mp4",
+    "street_crowd_640x360.mp4",
+    "group7_stock_640x360.mp4",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One command on one clip."""
+
+    wall_s: float
+    cpu_s: float  # of it and all its children
+    frames_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    clip: str
+    size: str
+    frames: int
+    veilcast: Timing
+    deface: Timing | None
+
+    @property
+    def ratio(self) -> float | None:
+        return self.veilcast.frames_per_s / self.deface.frames_per_s if self.deface else None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("clips", nargs="*", type=Path, help=f"default: {', '.join(CLIPS)} of ../shared")
+    parser.add_argument("--out", type=Path, default=Path("speed.json"))
+    parser.add_argument("--runs", type=int, default=2)
+    parser.add_argument("--no-peer", action="store_true", help="leave deface out")
+    options = parser.parse_args()
+    clips = options.clips or clips_at_hand(CLIPS)
+    if not options.no_peer:
+        peer.environment()
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="veilcast-speed-") as folder:
+        warm_up(clips[0], Path(folder))
+        for clip in clips:
+            rows.append(measured(clip, Path(folder), options.runs, not options.no_peer))
+            print(told(rows[-1]), flush=True)
+    peak_mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(f"peak memory of the largest process: {peak_mib:.0f} MiB")
+    machine = {"processor": processor(), "python": platform.python_version()}
+    body = {"machine": machine, "rows": [{**asdict(row), "ratio": row.ratio} for row in rows]}
+    options.out.write_text(json.dumps(body, indent=1) + "\n")
+
+
+def warm_up(clip: Path, folder: Path) -> None:
+    """Weights fetched and networks tried: what happens once on a machine is not timed."""
+    subprocess.run(ours(clip, folder / "warm.mkv"), check=True, capture_output=True)
+
+
+def measured(clip: Path, folder: Path, runs: int, with_peer: bool) -> Row:
+    with Decoder(clip) as decoder:
+        frames = sum(1 for _ in decoder.frames())
+        width, height = decoder.info.width, decoder.info.height
+    best: list[Timing | None] = [None, None]
+    for _ in range(runs):
+        commands = [ours(clip, folder / "ours.mkv"), theirs(clip, folder / "theirs.mp4")]
+        for who, command in enumerate(commands[: 1 + with_peer]):
+            timing = timed(command, frames)
+            before = best[who]
+            best[who] = timing if before is None or timing.wall_s < before.wall_s else before
+    assert best[0] is not None
+    return Row(clip.name, f"{width}x{height}", frames, best[0], best[1])
+
+
+def ours(clip: Path, target: Path) -> list[str]:
+    command = shutil.which("veilcast", path=str(Path(sys.executable).parent)) or "veilcast"
+    return [command, "run", str(clip), "-o", str(target), "--replacewith", "solid", "--overwrite"]
+
+
+def theirs(clip: Path, target: Path) -> list[str]:
+    target.unlink(missing_ok=True)
+    return [str(peer.environment()), str(clip), "-o", str(target)]
+
+
+def timed(command: Sequence[str], frames: int) -> Timing:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    wall_s = time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Timing(round(wall_s, 3), round(cpu_s, 3), round(frames / wall_s, 2))
+
+
+def told(row: Row) -> str:
+    beside = f", deface {row.deface.frames_per_s:.2f}: {row.ratio:.1f} times" if row.deface else ""
+    cpu_ms = row.veilcast.cpu_s / row.frames * 1000
+    speed = f"{row.veilcast.frames_per_s:.1f} frames/s ({cpu_ms:.0f} core-ms a frame)"
+    return f"{row.clip} {row.size}: {speed}{beside}"
+
+
+def processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{len(names)} x {names[0]}" if names else platform.processor()
+
+
+if __name__ == "__main__":
+    main()
