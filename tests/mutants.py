@@ -1,0 +1,353 @@
+"""The pipeline broken on purpose, one way each, and the test that notices.
+
+A safety test counts only with a mutant that makes it fail. Each entry replaces one named function;
+`test_mutants.py` runs the named test against it and fails where the mutant survives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from veilcast.pipeline import cover as covering
+from veilcast.pipeline import gate
+from veilcast.pipeline.shapes import Whole
+from veilcast.trackers import kalman
+from veilcast.types import Box, TrackState
+
+
+class Threat(StrEnum):
+    """The rows of the threat table that covering a file meets."""
+
+    MISSED = "the detector misses frames; a person enters"
+    CROSSED = "tracks cross, ids swap"
+    FAILED = "what draws over a face fails, lies or does nothing"
+    MEDIA = "corrupt, truncated, hostile media"
+    KILLED = "killed, disk full, input or output error"
+    SECRETS = "secrets or faces outside the picture"
+    ADAPTIVE = "an attacker who reads what the cover leaves"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`change` takes the original of `target` ("module:name" or "module:Class.name", of veilcast or of
+    the tests) and returns what replaces it. `killed_by`: "module:function", called with `arguments`."""
+
+    name: str
+    threat: Threat
+    stage: str
+    target: str
+    change: Callable[[Any], Any]
+    killed_by: str
+    arguments: tuple[Any, ...] = ()
+
+
+ORACLE = "tests.pipeline.test_oracle"
+COVER = "tests.pipeline.test_cover"
+GATE = "tests.pipeline.test_gate"
+LEDGER = "tests.pipeline.test_ledger"
+FILES = "tests.pipeline.test_oracle_files"
+OUTPUTS = "tests.pipeline.test_files"
+SMOOTHING = "tests.trackers.test_smoothing"
+ONLINE = "tests.trackers.test_online"
+
+
+def returns(value: Any) -> Callable[[Any], Any]:
+    """A function that ignores everything and says `value`."""
+    return lambda original: lambda *args, **kwargs: value
+
+
+def value(new: Any) -> Callable[[Any], Any]:
+    """A constant with another value."""
+    return lambda original: new
+
+
+def without(predicate: Callable[[Any], bool]) -> Callable[[Any], Any]:
+    """`regions` that forgets the tracks for which `predicate` holds."""
+    return lambda original: lambda tracks, *rest: original([t for t in tracks if not predicate(t)], *rest)
+
+
+def _hits_only(place: Any) -> Any:
+    def mutant(path: Any, index: int, *rest: Any) -> Any:
+        return place(path, index, *rest) if any(hit.index == index for hit in path.hits) else None
+
+    return mutant
+
+
+def _no_tail(place: Any) -> Any:
+    def mutant(path: Any, index: int, time: Any, *rest: Any) -> Any:
+        return place(path, index, time, *rest) if time <= path.hits[-1].time else None
+
+    return mutant
+
+
+def _strong_only(associate: Any) -> Any:
+    def mutant(self: Any, index: int, time: Any, faces: Any) -> None:
+        associate(self, index, time, [face for face in faces if face.score >= self._strong])
+
+    return mutant
+
+
+def _confirmed_only(place: Any) -> Any:
+    return lambda path, *rest: place(path, *rest) if path.confirmed else None
+
+
+def _one_of_overlapping(regions: Any) -> Any:
+    def mutant(tracks: Any, *rest: Any) -> Any:
+        kept: list[Any] = []
+        for track in tracks:
+            if all(track.box.intersection(other.box) == 0 for other in kept):
+                kept.append(track)
+        return regions(kept, *rest)
+
+    return mutant
+
+
+def _first_only(regions: Any) -> Any:
+    return lambda tracks, *rest: regions(tracks[:1], *rest)
+
+
+def _shared_ids(take: Any) -> Any:
+    counter = iter(range(1, 10**6))
+    return lambda self: next(counter)
+
+
+def _failures_pass(cover: Any) -> Any:
+    """A cover that swallows the failure of a method instead of covering solid."""
+
+    def mutant(frame: Any, wanted: Any, settings: Any, faces: Any = None) -> Any:
+        for region in wanted:
+            try:
+                covering._drawn(frame, region, settings, faces or {})
+            except Exception:  # noqa: BLE001 - the fault that is planted
+                continue
+        return covering.Covered(frame, tuple(wanted), (), covering.digest(frame, wanted))
+
+    return mutant
+
+
+def _luma_only(areas: Any) -> Any:
+    return lambda *args: areas(*args)[:1]
+
+
+def _inward(alpha: Any) -> Any:
+    """A feather that eats into the full cover."""
+
+    def mutant(region: Any, rect: Any, feather_px: float) -> Any:
+        if not hasattr(region, "rx"):
+            return alpha(region, rect, feather_px)
+        return alpha(replace(region, rx=region.rx - feather_px, ry=region.ry - feather_px), rect, feather_px)
+
+    return mutant
+
+
+def _uncovered(release: Any) -> Any:
+    """A release that lets the frame pass as clean where its cover fails."""
+
+    def mutant(frame: Any, regions: Any, settings: Any, ledger: Any, *rest: Any) -> Any:
+        try:
+            covered = covering.cover(frame, regions, settings)
+        except Exception:  # noqa: BLE001 - the fault that is planted
+            regions = ()
+            covered = covering.cover(frame, (), settings)
+        ledger.entry(frame.index, gate.fate_of(regions), regions=regions)
+        return gate.SafeFrame(covered, ledger)
+
+    return mutant
+
+
+def _claims_stay(claim: Any) -> Any:
+    return lambda self, index: self.look(index)
+
+
+def _any_index(entry: Any) -> Any:
+    def mutant(self: Any, index: int, *args: Any, **kwargs: Any) -> None:
+        self._next = index
+        entry(self, index, *args, **kwargs)
+
+    return mutant
+
+
+def _quoting(release: Any) -> Any:
+    """A release whose reason quotes what failed, and with it perhaps pixels or names."""
+
+    def mutant(frame: Any, regions: Any, settings: Any, ledger: Any) -> Any:
+        try:
+            covering.cover(frame, regions, settings)
+        except Exception as error:  # noqa: BLE001 - the fault that is planted
+            return release(frame, (Whole(f"cover failed: {error}"),), settings, ledger)
+        return release(frame, regions, settings, ledger)
+
+    return mutant
+
+
+def _passed_over(decode_strictly: Any) -> Any:
+    """A decoder that leaves out what it cannot read."""
+    return lambda self: ((f, False) for packet in self._demux() for f in self._try_decode(packet)[0])
+
+
+def _undamaged(release: Any) -> Any:
+    """A release that believes what a decoder made of damaged data."""
+    return lambda frame, *rest, **more: release(replace(frame, damaged=False), *rest, **more)
+
+
+INFINITE = Box(-float("inf"), 0, 10, 10)
+
+# in two or three lines each: what it is, how it is made, what notices it
+# fmt: off
+MUTANTS = [
+    Mutant("no lead", Threat.MISSED, "smoothing", "trackers.smoothing:Path.lead_s", returns(0.0),
+           f"{ORACLE}:test_no_face_leaks_before_it_is_first_detected"),
+    Mutant("no lag", Threat.MISSED, "smoothing", "trackers.smoothing:place", _no_tail,
+           f"{ORACLE}:test_no_face_leaks_after_it_is_last_detected"),
+    Mutant("detections alone are covered", Threat.MISSED, "smoothing", "trackers.smoothing:place", _hits_only,
+           f"{ORACLE}:test_no_face_leaks_where_the_detector_looks_at_some_frames_only", (3,)),
+    Mutant("a face seen once is taken for noise", Threat.MISSED, "smoothing",
+           "trackers.smoothing:place", _confirmed_only,
+           f"{ORACLE}:test_a_face_detected_once_is_covered_around_that_time"),
+    Mutant("weak detections are not used", Threat.MISSED, "tracking",
+           "trackers.online:KalmanTracker._associate", _strong_only,
+           f"{ORACLE}:test_no_face_leaks_while_it_is_detected_weakly"),
+    Mutant("a score without sense is no face", Threat.FAILED, "tracking",
+           "trackers.online:KalmanTracker._associate", _strong_only,
+           f"{ONLINE}:test_a_score_without_sense_counts_as_a_face"),
+    Mutant("tracks do not start earlier", Threat.MISSED, "linking",
+           "trackers.smoothing:extend_back", returns(None),
+           f"{SMOOTHING}:test_a_track_goes_back_along_weak_detections"),
+    Mutant("predictions stand still", Threat.MISSED, "tracking",
+           "trackers.kalman:predict", lambda predict: lambda state, dt: state,
+           f"{SMOOTHING}:test_somebody_who_enters_is_covered_before_the_first_detection"),
+    Mutant("predicted boxes do not grow", Threat.MISSED, "tracking",
+           "trackers.life:grown", lambda grown: lambda state, settings: kalman.box_of(state),
+           f"{ONLINE}:test_a_missed_face_is_carried_on_with_a_growing_box"),
+    Mutant("tracks live on through a cut", Threat.MISSED, "tracking",
+           "trackers.online:KalmanTracker.cut", returns(None),
+           f"{ONLINE}:test_a_cut_ends_all_tracks"),
+    Mutant("cuts are not seen", Threat.MISSED, "cuts", "pipeline.cuts:CutFinder.is_cut", returns(False),
+           "tests.pipeline.test_cuts:test_a_hard_cut_is_found_where_it_is"),
+    Mutant("a flash is a cut", Threat.MISSED, "cuts", "pipeline.cuts:FLAT", value(-1.0),
+           "tests.pipeline.test_cuts:test_a_flash_and_a_fade_are_no_cuts"),
+    Mutant("a stream does not look ahead", Threat.MISSED, "look-ahead",
+           "trackers.smoothing:Path.lead_s", returns(0.0),
+           f"{ORACLE}:test_a_stream_covers_dropouts_by_coasting_and_first_frames_by_looking_ahead"),
+    Mutant("a stream does not coast", Threat.MISSED, "look-ahead", "trackers.smoothing:place", _no_tail,
+           f"{SMOOTHING}:test_the_look_ahead_with_no_frames_is_causal_and_coasts"),
+    Mutant("matches by order of detection", Threat.CROSSED, "association",
+           "trackers.online:assign", lambda assign: lambda costs: [(n, n) for n in range(min(costs.shape))],
+           f"{ONLINE}:test_crossing_faces_keep_their_ids"),
+    Mutant("all trackers share one counter", Threat.CROSSED, "tracking",
+           "trackers.life:Ids.take", _shared_ids,
+           f"{ONLINE}:test_ids_are_counted_for_each_tracker"),
+    Mutant("anyone is joined with anyone", Threat.CROSSED, "linking",
+           "trackers.linking:_gap_cost", returns(0.0),
+           f"{SMOOTHING}:test_two_people_far_apart_are_never_joined"),
+    Mutant("one cover for two who overlap", Threat.CROSSED, "cover", f"{ORACLE}:regions", _one_of_overlapping,
+           f"{ORACLE}:test_no_face_leaks_where_people_cross_and_one_is_missed_there"),
+    Mutant("tentative tracks are not covered", Threat.MISSED, "cover",
+           f"{COVER}:regions", without(lambda track: track.state is TrackState.TENTATIVE),
+           f"{COVER}:test_every_state_of_a_track_is_covered"),
+    Mutant("coasting tracks are not covered", Threat.MISSED, "cover",
+           f"{COVER}:regions", without(lambda track: track.state is TrackState.COASTING),
+           f"{COVER}:test_every_state_of_a_track_is_covered"),
+    Mutant("keep needs no permission", Threat.MISSED, "cover",
+           f"{COVER}:regions", without(lambda track: track.keep),
+           f"{COVER}:test_keep_counts_only_where_it_is_allowed"),
+    Mutant("a lost track is ignored", Threat.MISSED, "cover",
+           f"{COVER}:regions", without(lambda track: track.state is TrackState.LOST),
+           f"{COVER}:test_a_lost_track_holds_slates_or_stops"),
+    Mutant("a box without sense is skipped", Threat.FAILED, "cover",
+           f"{COVER}:regions", without(lambda track: track.box == INFINITE),
+           f"{COVER}:test_a_box_that_is_not_finite_covers_the_whole_picture", (INFINITE,)),
+    Mutant("a face turned with the picture is covered elsewhere", Threat.MISSED, "cover",
+           "pipeline.cover:stored", lambda stored: lambda region, *rest: region,
+           f"{COVER}:test_the_face_is_covered_where_it_is_shown", (1, False)),
+    Mutant("colour is left", Threat.ADAPTIVE, "cover", "pipeline.cover:_areas", _luma_only,
+           f"{COVER}:test_the_inside_of_the_face_tells_no_detail", ("mosaic",)),
+    Mutant("the feather eats into the face", Threat.ADAPTIVE, "cover", "pipeline.cover:alpha", _inward,
+           f"{COVER}:test_mosaic_and_blur_fill_the_ellipse", ("mosaic",)),
+    Mutant("a failing method leaves the face", Threat.FAILED, "cover", f"{COVER}:cover", _failures_pass,
+           f"{COVER}:test_a_painter_that_fails_half_way_leaves_solid"),
+    Mutant("solid draws nothing", Threat.FAILED, "cover", "pipeline.cover:_solid", returns(None),
+           f"{ORACLE}:test_no_face_leaks_before_it_is_first_detected"),
+    Mutant("blur draws nothing", Threat.FAILED, "cover", "pipeline.cover:_coarse", returns(None),
+           f"{ORACLE}:test_no_face_leaks_from_a_street_with_planted_dropouts", ("blur",)),
+    Mutant("the digest is not checked", Threat.FAILED, "gate",
+           "pipeline.gate:digest", lambda digest: lambda frame, regions: _Anything(),
+           f"{GATE}:test_one_sample_changed_after_the_cover_is_refused", ("blur", 1)),
+    Mutant("solid is not checked", Threat.FAILED, "gate", "pipeline.gate:is_solid", returns(True),
+           f"{GATE}:test_a_solid_cover_that_shows_something_is_refused_whatever_its_digest_says"),
+    Mutant("nothing is checked", Threat.FAILED, "gate", "pipeline.gate:_check", returns(None),
+           f"{GATE}:test_a_face_in_the_ledger_that_was_not_covered_is_refused"),
+    Mutant("a frame that cannot be covered passes", Threat.FAILED, "gate", f"{GATE}:release", _uncovered,
+           f"{GATE}:test_what_the_cover_cannot_do_leaves_as_a_slate"),
+    Mutant("a damaged frame passes", Threat.MEDIA, "gate", f"{GATE}:release", _uncovered,
+           f"{GATE}:test_a_damaged_frame_passes_only_as_a_slate"),
+    Mutant("frames may come twice", Threat.KILLED, "ledger", "pipeline.ledger:Ledger.entry", _any_index,
+           f"{LEDGER}:test_frames_are_entered_in_order_and_once", (0,)),
+    Mutant("frames may get lost", Threat.KILLED, "ledger", "pipeline.ledger:Ledger.balance", returns(None),
+           f"{LEDGER}:test_a_frame_too_many_or_too_few_trips", (3,)),
+    Mutant("an entry opens the gate twice", Threat.KILLED, "ledger",
+           "pipeline.ledger:Ledger.claim", _claims_stay,
+           f"{GATE}:test_a_frame_goes_through_once"),
+    Mutant("mosaic as fine as the face is large", Threat.ADAPTIVE, "cover",
+           "pipeline.cover:_cell_px", returns(2.0),
+           f"{COVER}:test_mosaic_and_blur_keep_a_bounded_number_of_cells_at_any_size"),
+    Mutant("a weak setting is not named", Threat.ADAPTIVE, "cover", f"{COVER}:weakness", returns(None),
+           f"{COVER}:test_a_setting_that_is_too_weak_warns"),
+    Mutant("nothing is covered", Threat.MISSED, "stages", "pipeline.stages:regions", returns(()),
+           f"{FILES}:test_no_face_leaks_through_a_lossless_codec", ("yuv420p",)),
+    Mutant("a frame that nobody looked at is clean", Threat.MISSED, "passages", "pipeline.passages:unknown",
+           lambda unknown: lambda seen, settings: [False] * len(seen),
+           "tests.pipeline.test_passages:test_a_frame_that_nobody_looked_at_is_covered_whole"),
+    Mutant("people get new ids at a seam", Threat.CROSSED, "passages",
+           "pipeline.passages:Passages._names", lambda names: lambda self, again: {},
+           "tests.pipeline.test_passages:test_people_keep_their_ids_across_a_seam"),
+    Mutant("nobody looks after a cut", Threat.MISSED, "detect",
+           "pipeline.cuts:CutFinder.is_cut", returns(False),
+           "tests.pipeline.test_detect:test_the_first_frame_after_a_cut_is_looked_at"),
+    Mutant("the encoder takes a frame without the gate", Threat.FAILED, "encode", "pipeline.encode:SafeFrame",
+           value(covering.Covered),
+           f"{FILES}:test_the_encoder_takes_nothing_but_what_the_gate_let_through"),
+    Mutant("faces not looked at are not covered", Threat.MISSED, "stages", "pipeline.stages:regions",
+           without(lambda track: track.state is TrackState.SMOOTHED),
+           f"{FILES}:test_no_face_leaks_through_a_lossless_codec", ("yuv420p",)),
+    Mutant("one cover for two in a file", Threat.CROSSED, "stages", "pipeline.stages:regions", _first_only,
+           f"{FILES}:test_no_face_leaks_through_a_lossless_codec", ("yuv420p",)),
+    Mutant("an end that is missing is not noticed", Threat.MEDIA, "decode",
+           "pipeline.decode:Decoder._check_complete", returns(None),
+           f"{FILES}:test_a_source_that_was_cut_off_is_refused"),
+    Mutant("errors of the bit stream are passed over", Threat.MEDIA, "decode",
+           "pipeline.decode:Decoder._decode_strictly", _passed_over,
+           f"{FILES}:test_damage_is_refused_unless_slates_are_asked_for"),
+    Mutant("what a decoder made of damage is shown", Threat.MEDIA, "stages", "pipeline.stages:release",
+           _undamaged, f"{FILES}:test_damaged_frames_are_slates_and_show_nobody"),
+    Mutant("a second video stream is copied", Threat.SECRETS, "streams", "pipeline.streams:_judge_video",
+           returns((True, "copied")),
+           f"{FILES}:test_a_second_video_stream_with_uncovered_faces_does_not_leave"),
+    Mutant("all tags of a stream are written again", Threat.SECRETS, "streams", "pipeline.encode:kept_tags",
+           value(dict), f"{FILES}:test_names_and_positions_do_not_leave"),
+    Mutant("a reason quotes an exception", Threat.SECRETS, "gate", f"{GATE}:release", _quoting,
+           f"{GATE}:test_what_the_cover_cannot_do_leaves_as_a_slate"),
+    Mutant("the output is written under its final name", Threat.KILLED, "outputs", "pipeline.files:part_of",
+           lambda part_of: lambda target: target,
+           f"{OUTPUTS}:test_an_output_appears_only_when_it_is_committed"),
+    Mutant("a half-written file stays", Threat.KILLED, "outputs", "pipeline.files:_same_file",
+           returns(False), f"{OUTPUTS}:test_an_abandoned_output_leaves_nothing"),
+]
+# fmt: on
+# fmt: on
+
+
+class _Anything:
+    """Equal to everything."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    def __hash__(self) -> int:
+        return 0
