@@ -27,7 +27,8 @@ class AutoencoderPhase:
 
     def __init__(self, tools: Tools) -> None:
         self.tools, self.normaliser = tools, tools.normaliser()
-        self.trained = nn.ModuleDict({"encoder": tools.new("encoder"), "decoder": tools.new("decoder")})
+        parts = ("encoder", "decoder") if tools.settings.weights.latents else ("decoder",)
+        self.trained = nn.ModuleDict({name: tools.new(name) for name in parts})
         self.critic = tools.adversary()
 
     def losses(self, generator: torch.Generator, size: int, step: int) -> dict[str, Tensor]:
@@ -36,11 +37,13 @@ class AutoencoderPhase:
         batch = tools.faces.batch(rows, generator, mirrored)
         target = self.normaliser(tools.latents(batch))
         disturbed = target + 0.15 * torch.rand_like(target[:, :1, :1, :1]) * torch.randn_like(target)
+        disturbed, rgb = windows(disturbed, batch.rgb, tools.settings.window, generator)
         made = self.trained["decoder"](disturbed).float()
-        terms = pictures(tools, self.critic, made, batch.rgb)
-        guess = self.trained["encoder"](batch.rgb).float()
-        terms["latents"] = weights.latents * functional.mse_loss(guess, target)
-        self._last = batch.rgb, made.detach()
+        terms = pictures(tools, self.critic, made, rgb)
+        if "encoder" in self.trained:
+            guess = self.trained["encoder"](batch.rgb).float()
+            terms["latents"] = weights.latents * functional.mse_loss(guess, target)
+        self._last = rgb, made.detach()
         return terms
 
     def critic_loss(self) -> Tensor:
@@ -49,25 +52,42 @@ class AutoencoderPhase:
 
     def sheet(self, averaged: nn.ModuleDict) -> np.ndarray:
         batch = self.tools.faces.batch(fixed(self.tools.faces), torch.Generator().manual_seed(1))
-        teacher = averaged["decoder"](self.normaliser(self.tools.latents(batch)))
-        own = averaged["decoder"](averaged["encoder"](batch.rgb))
-        return sheet([batch.rgb, teacher, own])
+        rows = [batch.rgb, averaged["decoder"](self.normaliser(self.tools.latents(batch)))]
+        if "encoder" in averaged:
+            rows.append(averaged["decoder"](averaged["encoder"](batch.rgb)))
+        return sheet(rows)
 
     def measure(self, averaged: nn.ModuleDict) -> dict[str, float]:
         tools = self.tools
         batch = tools.faces.batch(tools.faces.valid[:128], torch.Generator().manual_seed(1))
         latents = self.normaliser(tools.latents(batch))
         made = averaged["decoder"](latents).float()
-        guess = averaged["encoder"](batch.rgb).float()
-        return {
+        figures = {
             "psnr_db": psnr(made, batch.rgb),
             "lpips": float(tools.lpips(made, batch.rgb).mean()),
             "sharpness": float(gradient(made) / gradient(batch.rgb)),
-            "encoder_error": float(functional.mse_loss(guess, latents)),
             "dlib_cosine": float(
                 (tools.identify(made, batch) * tools.identify(batch.rgb, batch)).sum(1).mean()
             ),
         }
+        if "encoder" in averaged:
+            guess = averaged["encoder"](batch.rgb).float()
+            figures["encoder_error"] = float(functional.mse_loss(guess, latents))
+        return figures
+
+
+def windows(latents: Tensor, rgb: Tensor, cells: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """One window of `cells` latent cells a side out of all latents, and its pixels: a decoder is local, so
+    that more pictures in smaller parts teach it more in the same time. 0 = all."""
+    side = latents.shape[-1]
+    if not 0 < cells < side:
+        return latents, rgb
+    y, x = (int(n) for n in torch.randint(side - cells + 1, (2,), generator=generator))
+    px = rgb.shape[-1] // side
+    return (
+        latents[:, :, y : y + cells, x : x + cells],
+        rgb[:, :, y * px : (y + cells) * px, x * px : (x + cells) * px],
+    )
 
 
 class CloseUpPhase:

@@ -62,7 +62,7 @@ class Weights:
     pixels: float = 1.0
     lpips: float = 1.0
     adversarial: float = 0.1
-    latents: float = 1.0
+    latents: float = 1.0  # 0: the encoder, which serves training alone, is left out
     identity: float = 1.0
     geometry: float = 2.0
     link: float = 0.5
@@ -73,6 +73,7 @@ class Settings:
     seed: int = 0
     precision: str = "bf16"  # or float32
     inner: float = 2.0  # extra weight of what is under the mask
+    window: int = 0  # latent cells a side of the windows that the decoder learns from; 0 = whole patches
     two_step: float = 0.5  # share of few-step samples that take the second of two steps
     sizes: Sizes = Sizes()
     parts: Parts = Parts()
