@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import torch
+
 from veilcast.training import networks, sheet
 from veilcast.training.autoencoder import AutoencoderPhase, CloseUpPhase
 from veilcast.training.diffusion import DiffusionPhase
@@ -43,12 +45,21 @@ def run_phase(name: str, tools: Tools, folder: Path, run: Run | None, say: Calla
         run or getattr(tools.settings, name),
         tools.settings.seed,
         folder / name,
-        tools.settings.precision,
+        precision(tools.settings.precision, tools.device),
     )
     train(trainer, say, lambda title, picture: sheet.save(folder / "sheets" / f"{title}.png", picture))
     for part, net in trainer.averaged().items():
         if part in networks.NAMES:
             networks.save(net, tools.weights, part)
+
+
+def precision(wanted: str, device: torch.device) -> str:
+    """`auto`: bf16 where the device computes it, float32 where it would only imitate it."""
+    if wanted != "auto":
+        return wanted
+    able = torch.cpu.get_capabilities()
+    native = device.type == "cuda" or able.get("avx512_bf16") or able.get("amx_bf16")
+    return "bf16" if native else "float32"
 
 
 def limited(

@@ -71,7 +71,7 @@ class Weights:
 @dataclass(frozen=True)
 class Settings:
     seed: int = 0
-    precision: str = "bf16"  # or float32
+    precision: str = "auto"  # bf16 where the device has it; or bf16, float32
     inner: float = 2.0  # extra weight of what is under the mask
     window: int = 0  # latent cells a side of the windows that the decoder learns from; 0 = whole patches
     two_step: float = 0.5  # share of few-step samples that take the second of two steps

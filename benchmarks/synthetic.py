@@ -1,0 +1,209 @@
+"""What the generator is worth, on people it was not trained on and on clips: one command, every figure.
+
+    python -m benchmarks.synthetic FACES [--model DIR] [--people 250] [CLIP...] --out synthetic.json
+
+FACES: a folder in the training format (docs/training.md); only held-out people are used. Everything goes
+through the product: `veilcast run --replacewith synthetic` makes the output, `veilcast evaluate` judges it.
+
+people      a folder of pictures for each of --people held-out people, one persona each; the gallery is the
+            other pictures of every held-out person
+obeyed      pairs of strangers of one gender who are given one and the same persona: how often two renderings
+            of it are taken for one person, and, the control, how often the strangers themselves are
+clips       each clip: identity, steadiness, seams, share of faces generated anew, frames a second
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from benchmarks.clips import clips_at_hand
+from benchmarks.peers import program
+from benchmarks.speed import processor
+from PIL import Image
+
+from veilcast.training.faces import Entry, Shards, decode, read_index
+
+CLIPS = ("talk_WDA_a_512.mp4", "talk_vr1_700.mp4", "group7_stock_640x360.mp4")
+UTILITY = ("detected_share", "pose_error_degrees", "expression_agreement_share", "gaze_error_eye_widths")
+ROOM = 1.6  # the crop is laid into a grey field so many times as large: detectors expect room around a face
+Result = dict[str, Any]
+
+
+@dataclass
+class Bench:
+    """One run of the product and its judge, on folders below `scratch`."""
+
+    scratch: Path
+    model: Path | None
+    options: list[str] = field(default_factory=list)
+
+    def anonymised(self, source: Path, target: Path, *options: str) -> float:
+        """Seconds that `veilcast run` took; exit code 4 (some pictures failed) is told by the report."""
+        command = [program(), "run", source, "-o", target, "--replacewith", "synthetic", "--quiet"]
+        command += [*(["--model", self.model] if self.model else []), *self.options, *options]
+        start_s = time.perf_counter()
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+        if done.returncode not in (0, 4):
+            raise SystemExit(done.stderr.strip() or f"veilcast run ended with {done.returncode}")
+        return time.perf_counter() - start_s
+
+    def judged(self, *what: str | Path) -> Result:
+        target = self.scratch / "judged.json"
+        command = [program(), "evaluate", *what, "--json", target, "--quiet"]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+        if done.returncode not in (0, 60):
+            raise SystemExit(done.stderr.strip())
+        result: Result = json.loads(target.read_text())
+        return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("faces", type=Path)
+    parser.add_argument("clips", nargs="*", type=Path, help=f"default: {', '.join(CLIPS)} of ../shared")
+    parser.add_argument("--model", type=Path, help="a generator's folder; otherwise the built-in one")
+    parser.add_argument("--people", type=int, default=250)
+    parser.add_argument("--pairs", type=int, default=60, help="pairs of strangers with one persona")
+    parser.add_argument("--out", type=Path, default=Path("synthetic.json"))
+    parser.add_argument("--keep", type=Path, help="keep the pictures in this folder, to look at")
+    options = parser.parse_args()
+    held = by_person(entry for entry in read_index(options.faces) if entry.held_out)
+    with tempfile.TemporaryDirectory(prefix="veilcast-synthetic-") as folder:
+        bench = Bench(options.keep or Path(folder), options.model and options.model.absolute())
+        bench.scratch.mkdir(parents=True, exist_ok=True)
+        shards = Shards(options.faces)
+        result: Result = {"processor": processor()}
+        result["people"] = people(bench, shards, held, options.people)
+        result["obeyed"] = obeyed(bench, shards, held, options.pairs)
+        result["clips"] = {c.name: clip(bench, c) for c in options.clips or clips_at_hand(CLIPS)}
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(table(result))
+
+
+def by_person(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
+    """Those of whom there are two pictures or more."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.identity, []).append(entry)
+    return {name: group for name, group in sorted(groups.items()) if len(group) > 1}
+
+
+def write(shards: Shards, entry: Entry, path: Path) -> None:
+    """The picture, with room around it."""
+    picture = Image.fromarray(decode(shards.read(entry)))
+    side = round(picture.width * ROOM)
+    field_ = Image.new("RGB", (side, side), (128, 128, 128))
+    field_.paste(picture, ((side - picture.width) // 2,) * 2)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    field_.save(path)
+
+
+def people(bench: Bench, shards: Shards, held: dict[str, list[Entry]], count: int) -> Result:
+    source, target, gallery = (bench.scratch / name for name in ("people", "people-new", "gallery"))
+    for number, (name, group) in enumerate(held.items()):
+        person = name.replace("/", "_")
+        if number < count:
+            write(shards, group[0], source / person / "0.png")
+        for place, entry in enumerate(group[1:3]):
+            write(shards, entry, gallery / person / f"{place}.png")
+    took_s = bench.anonymised(source, target, "--identity-by", "folder")
+    return {**bench.judged(source, target, "--gallery", gallery), "run_s": took_s}
+
+
+def obeyed(bench: Bench, shards: Shards, held: dict[str, list[Entry]], pairs: int) -> Result:
+    """Strangers i and j under one persona; `linked` counts their two new faces as one person's."""
+    source, target = bench.scratch / "obeyed", bench.scratch / "obeyed-new"
+    rows = []
+    for number, (a, b) in enumerate(islice(strangers(held), pairs)):
+        for place, entry in enumerate((a, b)):
+            name = f"{number:04d}-{place}.png"
+            write(shards, entry, source / name)
+            rows.append((name, f"persona{number:04d}"))
+    with (source / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("file", "persona"), *rows])
+    bench.anonymised(source, target, "--identity-by", "persona")
+    listing = bench.scratch / "obeyed.csv"
+    with listing.open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [
+                ("original", "output", "person", "scope"),
+                *((source / name, target / name, who, "one") for name, who in rows),
+            ]
+        )
+    return bench.judged("--pairs", listing)
+
+
+def strangers(held: dict[str, list[Entry]]) -> Iterable[tuple[Entry, Entry]]:
+    """Two people of one gender, or of unknown genders, each person once."""
+    waiting: dict[str, Entry] = {}
+    for group in held.values():
+        other = waiting.pop(group[0].gender, None)
+        if other is None:
+            waiting[group[0].gender] = group[0]
+        else:
+            yield other, group[0]
+
+
+def clip(bench: Bench, source: Path) -> Result:
+    target, report = bench.scratch / f"{source.stem}.mkv", bench.scratch / f"{source.stem}.json"
+    took_s = bench.anonymised(source, target, "--report", str(report), "--overwrite")
+    told = json.loads(report.read_text())
+    frames = sum(told["ledger"]["counts"].values())
+    return {
+        **bench.judged(source, target),
+        "run_s": took_s,
+        "frames_per_s": frames / took_s,
+        "counts": told["synthetic"]["counts"],
+    }
+
+
+def table(result: Result) -> str:
+    """Markdown: one column for the people, one for each clip."""
+    columns = {"held-out people": result["people"], **result["clips"]}
+    lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+    for name, cells in rows_of(list(columns.values())):
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def rows_of(results: Sequence[Result]) -> Iterable[tuple[str, list[str]]]:
+    for place, known in enumerate(results[0]["reidentification"]):
+        who = known["recogniser"]
+        rows = [result["reidentification"][place] for result in results]
+        yield f"TAR, {who} (at most)", [f"{told(r['tar'])} ({told(r['tar_upper'])})" for r in rows]
+        yield f"control, {who}", [told(r["control"]) for r in rows]
+        yield f"rank 1 (clean), {who}", [f"{told(r['rank1'])} ({told(r['rank1_control'])})" for r in rows]
+        yield f"negation, {who}", [told(r["attacks"]["negation_tar"]) for r in rows]
+        yield f"TL-ID, {who}", [told(r["time"]["tl_id"].get(who)) for r in results]
+    for key in (
+        "detected_share",
+        "pose_error_degrees",
+        "expression_agreement_share",
+        "gaze_error_eye_widths",
+    ):
+        pairs = [r["utility"][key] for r in results]
+        yield f"{key} (source's noise)", [f"{told(p['mean'])} ({told(p['source_noise'])})" for p in pairs]
+    for key in ("sharpness_ratio", "seam_ratio", "fd_mobilenet_v2", "detectable_share"):
+        yield key, [told(r["quality"][key]) for r in results]
+    yield (
+        "tLPIPS (source's step)",
+        [f"{told(r['time']['tlpips'])} ({told(r['time']['source_lpips_step'])})" for r in results],
+    )
+
+
+def told(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+if __name__ == "__main__":
+    main()
