@@ -17,8 +17,10 @@ from torch import nn
 
 from veilcast.diffusion.patch import GEOMETRY
 from veilcast.diffusion.readers import CoarseReader, Reader
-from veilcast.diffusion.weights import write_tensors
+from veilcast.diffusion.weights import read_tensors, write_tensors
+from veilcast.pipeline.generator_model import CONSTANTS, read_manifest
 from veilcast.training import networks
+from veilcast.trt_engines.models import ModelFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +29,14 @@ if TYPE_CHECKING:
     from veilcast.training.settings import Settings
 
 OPSET = 18
+NETWORKS = {  # file of a model folder -> network whose part in the product it is
+    "unet.onnx": "unet",
+    "decoder.onnx": "decoder",
+    "closeup.onnx": "closeup",
+    "identity.onnx": "identity",
+    "expression.onnx": "expression",
+    "coarse.onnx": "reader",
+}
 SMALL = 1024  # elements under which a constant stays float32: scales and shifts, whose rounding would show
 
 
@@ -86,22 +96,40 @@ def read_back(model: bytes, net: nn.Module) -> None:
     net.load_state_dict(state)
 
 
+def adopt(folder: Path, settings: Settings, weights: Path) -> list[str]:
+    """A shipped model's networks as finished ones of a run: what training goes on from where only the product
+    is at hand. Parts that a model folder does not hold (the encoder of the Identity VAE, the reader's other
+    heads) begin anew when their phase is run. Returns their names. Raises ModelMissing, ModelCorrupt."""
+    manifest, taken = read_manifest(folder), []
+    for file, name in NETWORKS.items():
+        if file in manifest.files:
+            net = networks.build(name, settings)
+            read_back(ModelFile(folder / file, manifest.files[file].sha256).read(), _part(net))
+            networks.save(net, weights, name)
+            taken.append(name)
+    constants = read_tensors(folder / CONSTANTS)
+    if "latent_mean" in constants:
+        normaliser = {"mean": constants["latent_mean"], "deviation": constants["latent_deviation"]}
+        write_tensors(networks.path(weights, "normaliser"), normaliser)
+    return taken
+
+
 def graphs(settings: Settings, weights: Path) -> dict[str, bytes]:
     """Every finished network of the product, by file name."""
     sizes = settings.sizes
     side, cells = sizes.side, sizes.side // 8
     latent: dict[str, tuple[int, ...]] = {"latent": (32, cells, cells)}
-    shapes: dict[str, tuple[str, dict[str, tuple[int, ...]], str]] = {
-        "unet.onnx": ("unet", _unet_inputs(side, cells), "clean"),
-        "decoder.onnx": ("decoder", latent, "rgb"),
-        "closeup.onnx": ("closeup", latent, "rgb"),
-        "identity.onnx": ("identity", {"z": (64,), "coarse": (3,)}, "identity"),
-        "expression.onnx": ("expression", {"landmarks": (478, 2)}, "blendshapes"),
-        "coarse.onnx": ("reader", {"rgb": (3, side, side)}, "coarse"),
+    shapes: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
+        "unet.onnx": (_unet_inputs(side, cells), "clean"),
+        "decoder.onnx": (latent, "rgb"),
+        "closeup.onnx": (latent, "rgb"),
+        "identity.onnx": ({"z": (64,), "coarse": (3,)}, "identity"),
+        "expression.onnx": ({"landmarks": (478, 2)}, "blendshapes"),
+        "coarse.onnx": ({"rgb": (3, side, side)}, "coarse"),
     }
     return {
-        file: to_onnx(_part(networks.load(name, settings, weights)), inputs, output)
-        for file, (name, inputs, output) in shapes.items()
+        file: to_onnx(_part(networks.load(name, settings, weights)), *shapes[file])
+        for file, name in NETWORKS.items()
         if networks.finished(name, weights)
     }
 
@@ -140,7 +168,11 @@ def write_model(
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in graphs(settings, weights).items():
         (folder / name).write_bytes(data)
-    write_tensors(folder / "constants.safetensors", {k: v.astype(np.float32) for k, v in constants.items()})
+    values = {k: v.astype(np.float32) for k, v in constants.items()}
+    if networks.finished("normaliser", weights):  # for training alone, so that latents keep their scale
+        fitted = read_tensors(networks.path(weights, "normaliser"))
+        values |= {f"latent_{k}": v for k, v in fitted.items()}
+    write_tensors(folder / CONSTANTS, values)
     files = sorted(p for p in folder.iterdir() if p.suffix in {".onnx", ".safetensors"})
     listed = {p.name: {"sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in files}
     manifest = {"format": 1, **asdict(about), "files": listed}

@@ -112,3 +112,20 @@ def test_the_normaliser_gives_unit_variance() -> None:
     net.fit(latents)
     assert net(latents).mean().abs() < 0.01
     assert (net(latents).std() - 1).abs() < 0.01
+
+
+def test_training_goes_on_from_a_model_folder(tiny: Settings, exported: Exported, tmp_path: Path) -> None:
+    toy.cache(tmp_path / "cache")
+    normaliser = Normaliser()
+    normaliser.fit(3 + 5 * torch.randn(64, 32, 4, 4))
+    networks.save(normaliser, exported.weights, "normaliser")
+    about = export.About("toy", "for tests")
+    export.write_model(tmp_path / "model", tiny, exported.weights, constants(tmp_path / "cache"), about)
+    assert set(export.adopt(tmp_path / "model", tiny, tmp_path / "again")) == set(NAMES)
+    again = export.graphs(tiny, tmp_path / "again")
+    for name, model in exported.graphs.items():
+        inputs = inputs_of(model, 2)
+        np.testing.assert_allclose(run(again[name], inputs), run(model, inputs), atol=2e-3, rtol=1e-2)
+    found = networks.load("normaliser", tiny, tmp_path / "again").state_dict()
+    for key, value in normaliser.state_dict().items():
+        torch.testing.assert_close(found[key], value)

@@ -110,14 +110,20 @@ def pack(
 
 @app.command()
 def join(
-    shards: Annotated[Path, typer.Argument(help="folder of weights-NN.safetensors from elsewhere")],
+    folder: Annotated[Path, typer.Argument(help="weights-NN.safetensors from elsewhere, or a model folder")],
     run: Run,
+    config: Config = None,
 ) -> None:
-    """Take the weights that a run elsewhere left as this run's finished ones."""
-    from veilcast.training.elsewhere import join as take
+    """Take the weights that a run elsewhere left, or those of a model folder, as this run's finished ones."""
+    if (folder / "manifest.json").exists():
+        from veilcast.training.export import adopt
 
-    take(shards, run / "weights")
-    typer.echo(f"weights of {shards} are in {run / 'weights'}")
+        adopt(folder, _settings(config), run / "weights")
+    else:
+        from veilcast.training.elsewhere import join as take
+
+        take(folder, run / "weights")
+    typer.echo(f"weights of {folder} are in {run / 'weights'}")
 
 
 @app.command()
