@@ -141,15 +141,13 @@ def rendered_sheet(tools: Tools, unet: nn.Module, decoder: nn.Module, steps: tup
     return sheet(rows)
 
 
-def held_out_figures(
-    tools: Tools, unet: nn.Module, decoder: nn.Module, steps: int, count: int = 256
-) -> dict[str, float]:
+def held_out_figures(tools: Tools, unet: nn.Module, decoder: nn.Module, steps: int) -> dict[str, float]:
     """On held-out people, with the recogniser that training uses (so: optimistic): centred cosine of the
     own identity's rendering to the source, of a persona's rendering to the source and to its command;
     sharpness against the source; all in `steps` steps."""
     generator = torch.Generator().manual_seed(2)
     found: list[list[float]] = []
-    for rows in torch.split(tools.faces.valid[:count], 32):
+    for rows in torch.split(tools.faces.valid[: tools.settings.measured], 32):
         batch = tools.faces.batch(rows, generator)
         side = batch.rgb.shape[-1] // 8
         noise = torch.randn(len(rows), LATENT, side, side, generator=generator).to(tools.device)

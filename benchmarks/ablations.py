@@ -1,0 +1,100 @@
+"""What each part of the method is worth: one short training of each ablation, at equal samples.
+
+    python -m benchmarks.ablations --cache CACHE --run RUN --teacher T --lpips L --out ablations.json
+
+CACHE and RUN are those of `veilcast train` (docs/training.md): RUN has finished the identity space, the
+reader, the decoder and, for the few-step rows, the denoiser. Every row starts from the same seed and sees the
+same samples; figures are of held-out people by the recogniser that training uses, so that rows can be
+compared with each other and with nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from veilcast.training import networks
+from veilcast.training.loop import Trainer, train
+from veilcast.training.open import open_tools
+from veilcast.training.phases import PHASES, limited, precision
+from veilcast.training.settings import Parts, load
+from veilcast.training.tools import Tools
+from veilcast.trt_engines.models import Models
+
+CONFIG = Path(__file__).resolve().parent.parent / "training" / "configs" / "cpu.toml"
+# row -> what is changed of [parts]; the first row of each phase is the whole method
+DENOISER = {
+    "all of it": {"recomposition": 0.5},
+    "identity never masked": {"recomposition": 0.5, "mask_identity": 0.0},
+    "identity from the same picture": {"recomposition": 0.5, "other_picture": 0.0},
+    "no gate": {"recomposition": 0.5, "gate": False},
+    "no bidirectional alignment": {"recomposition": 0.5, "alignment": 0.0},
+    "no recomposition loss": {"recomposition": 0.0},
+}
+FEW_STEPS = {
+    "all of it": {},
+    "no swap loss": {"swap": 0.0},
+    "no orthogonal mapping": {"oim": False},
+}
+Figures = dict[str, float]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("--cache", "--run", "--teacher", "--lpips"):
+        parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--config", type=Path, default=CONFIG)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--few-steps", type=int, default=400, help="of the few-step phase; 0 leaves it out")
+    parser.add_argument("--out", type=Path, default=Path("ablations.json"))
+    options = parser.parse_args()
+    tools = open_tools(
+        load(options.config), options.cache, options.run, options.teacher, options.lpips, Models(fetch=True)
+    )
+    rows: dict[str, dict[str, Figures]] = {"diffusion": {}, "distill": {}}
+    for phase, ablations, steps in (
+        ("diffusion", DENOISER, options.steps),
+        ("distill", FEW_STEPS, options.few_steps),
+    ):
+        for name, changes in ablations.items() if steps else ():
+            rows[phase][name] = trained(phase, tools, replace(tools.settings.parts, **changes), steps)
+            print(f"{phase}, {name}: {json.dumps(rows[phase][name])}", flush=True)
+            options.out.write_text(json.dumps({"steps": options.steps, "rows": rows}, indent=1) + "\n")
+    print(table(rows))
+
+
+def trained(phase: str, tools: Tools, parts: Parts, steps: int) -> Figures:
+    """The held-out figures after one short training of `phase` with these parts. A denoiser starts from
+    nothing; the few-step phase from RUN's denoiser."""
+    with tempfile.TemporaryDirectory(prefix="veilcast-ablation-") as scratch:
+        weights = Path(scratch) / "weights"
+        weights.mkdir()
+        for name in networks.NAMES:
+            if networks.finished(name, tools.weights) and not (phase == "diffusion" and name == "unet"):
+                shutil.copy(networks.path(tools.weights, name), networks.path(weights, name))
+        settings = replace(tools.settings, parts=parts)
+        bench = replace(tools, settings=settings, weights=weights)
+        run = limited(getattr(settings, phase), steps=steps)
+        kind = precision(settings.precision, bench.device)
+        trainer = Trainer(PHASES[phase](bench), run, settings.seed, Path(scratch) / phase, kind)
+        said: list[str] = []
+        train(trainer, said.append, lambda title, picture: None)
+    return Figures(json.loads(said[-1])["held_out"])
+
+
+def table(rows: dict[str, dict[str, Figures]]) -> str:
+    lines = []
+    for phase, found in rows.items():
+        names = list(next(iter(found.values()), {}))
+        lines += [f"| {phase} | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
+        for name, figures in found.items():
+            lines.append(f"| {name} | " + " | ".join(f"{figures[n]:.3f}" for n in names) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
