@@ -34,7 +34,7 @@ from veilcast.pipeline.journal import Journal, Row, State, facts_of
 from veilcast.pipeline.report import FileFacts
 from veilcast.pipeline.segments import open_segment, segment_path
 from veilcast.pipeline.stores import Store, is_safe
-from veilcast.pipeline.supervise import OnProgress, Progress, silent, supervise
+from veilcast.pipeline.supervise import OnProgress, Progress, silent
 
 Json = dict[str, Any]
 
@@ -215,7 +215,8 @@ def _rendered(job: Job, source: Path, part: Part) -> Json:
         "limits": place.config.limits.model_dump(mode="json"),
         "picture": True,
     }
-    checked = supervise(check, place.config.limits, job.on_progress)
+    key = (-row.priority, row.number, -1)
+    checked = job.crew.submit(check, place.config.limits, job.on_progress, key).result()
     with source.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     made = report.done(
@@ -291,6 +292,7 @@ def _all_done(job: Job, asked: list[Future[Json]]) -> None:
     finally:
         for answer in asked:
             answer.cancel()
+        wait(asked)  # what is at work ends first: the next attempt writes the same names
 
 
 def _kept(job: Job, facts: Json) -> dict[int, str]:

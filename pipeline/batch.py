@@ -298,7 +298,7 @@ def _work(place: Place, journal: Journal, options: Options, on_event: OnEvent, s
             try:
                 while not all(task.done() for task in tasks):
                     _watch_cancelled(journal)
-                    if stop.wait(0.5):
+                    if stop.wait(0.1):
                         break
             except BaseException:
                 stop.set()
@@ -355,7 +355,7 @@ def _retried(job: Job, options: Options) -> Json:
             if job.stop.is_set():
                 raise Cancelled("the job was stopped")
             return process(job)
-    raise RetryError(attempt)  # not reached: reraise
+    raise AssertionError("the last try returns or raises")
 
 
 def _sleep_until(stop: threading.Event) -> Callable[[float], None]:

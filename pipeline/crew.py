@@ -20,6 +20,7 @@ from veilcast.pipeline.supervise import WORKER, Child, OnProgress, child, silent
 
 Json = dict[str, Any]
 
+STOPPED = "the job was stopped"
 RECYCLED_AFTER = 200  # jobs of one process: what native libraries leak ends with it
 
 
@@ -74,6 +75,8 @@ class LocalCrew:
     ) -> Future[Json]:
         answer: Future[Json] = Future()
         self._orders.put(_Order(tuple(urgency), next(self._numbers), job, limits, on_progress, answer))
+        if self._closed.is_set():  # nobody is left to do it
+            self._refuse_waiting()
         return answer
 
     def close(self) -> None:
@@ -82,6 +85,7 @@ class LocalCrew:
             process.kill()
         for thread in self._threads:
             thread.join()
+        self._refuse_waiting()
 
     def __enter__(self) -> Self:
         return self
@@ -90,40 +94,59 @@ class LocalCrew:
         self.close()
 
     def _serve(self, core: int | None) -> None:
-        """One worker after another, for as long as there is work."""
-        with ExitStack() as stack:
-            worker: Child | None = None
-            done = 0
+        """One worker after another, for as long as there is work. What checks outputs has never made any:
+        it is a process apart."""
+        with ExitStack() as makers, ExitStack() as checkers:
+            maker, checker = _Post(makers), _Post(checkers)
             while not self._closed.is_set():
                 try:
                     order = self._orders.get(timeout=0.2)
                 except queue.Empty:
                     continue
-                if not order.answer.set_running_or_notify_cancel():
-                    continue
-                if worker is None or done == RECYCLED_AFTER:
-                    stack.close()
-                    worker, done = self._started(stack, core), 0
-                done += 1
-                if not self._answer(order, worker):
-                    stack.close()
-                    worker = None
+                if order.answer.set_running_or_notify_cancel():
+                    post = checker if order.job["task"] == "verify" else maker
+                    self._answer(order, self._worker(post, core), post)
 
-    def _started(self, stack: ExitStack, core: int | None) -> Child:
-        worker = stack.enter_context(child(program=self._program))
-        self._running.add(worker.process)
-        stack.callback(self._running.discard, worker.process)
-        if core is not None:
-            os.sched_setaffinity(worker.process.pid, {core})
-        return worker
+    def _worker(self, post: _Post, core: int | None) -> Child:
+        """The worker of a post, a new one where there is none or it has done enough."""
+        if post.worker is None or post.done == RECYCLED_AFTER:
+            post.leave()
+            worker = post.stack.enter_context(child(program=self._program))
+            self._running.add(worker.process)
+            post.stack.callback(self._running.discard, worker.process)
+            if core is not None:
+                os.sched_setaffinity(worker.process.pid, {core})
+            post.worker = worker
+        post.done += 1
+        return post.worker
 
-    def _answer(self, order: _Order, worker: Child) -> bool:
-        """Whether the worker can go on."""
+    def _answer(self, order: _Order, worker: Child, post: _Post) -> None:
         try:
             order.answer.set_result(worker.perform(order.job, order.limits, order.on_progress))
         except WorkerError as error:
-            order.answer.set_exception(WorkerDied("stopped") if self._closed.is_set() else error)
-            return False
+            post.leave()
+            order.answer.set_exception(WorkerDied(STOPPED) if self._closed.is_set() else error)
         except BaseException as error:  # noqa: BLE001 (told to whoever waits for the answer)
             order.answer.set_exception(error)
-        return True
+
+    def _refuse_waiting(self) -> None:
+        while True:
+            try:
+                order = self._orders.get_nowait()
+            except queue.Empty:
+                return
+            if order.answer.set_running_or_notify_cancel():
+                order.answer.set_exception(WorkerDied(STOPPED))
+
+
+class _Post:
+    """The place of one worker."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.stack = stack
+        self.worker: Child | None = None
+        self.done = 0  # jobs of this worker
+
+    def leave(self) -> None:
+        self.stack.close()
+        self.worker, self.done = None, 0
