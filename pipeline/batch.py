@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tenacity import (
-    RetryError,
     Retrying,
     retry_if_exception_type,
     stop_after_attempt,

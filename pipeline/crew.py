@@ -6,7 +6,6 @@ from __future__ import annotations
 import itertools
 import os
 import queue
-import subprocess
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -48,24 +47,29 @@ class _Order:
     answer: Future[Json] = field(compare=False)
 
 
-class LocalCrew:
-    """`size` processes of this machine. A context manager.
+class Post(Protocol):
+    """A place at which one job after another is done."""
 
-    Where they are no more than the processor has cores each is pinned to one: two that share two cores
-    otherwise push each other out of their caches.
-    """
+    def perform(self, job: Json, limits: Limits, on_progress: OnProgress) -> Json:
+        """Raises WorkerError where whoever was there is of no more use; the next call finds another."""
+        ...
 
-    def __init__(self, size: int, program: Sequence[str] = WORKER) -> None:
-        cores = sorted(os.sched_getaffinity(0))
-        self._program = program
+    def leave(self) -> None:
+        """Ends whoever is there, and what they are at: called from any thread."""
+        ...
+
+
+class PostedCrew:
+    """Does jobs at posts, one thread each, the most urgent first. A context manager."""
+
+    def __init__(self, posts: Sequence[Post]) -> None:
+        self._posts = posts
         self._orders: queue.PriorityQueue[_Order] = queue.PriorityQueue()
         self._numbers = itertools.count()
         self._closed = threading.Event()
-        self._running: set[subprocess.Popen[bytes]] = set()
-        pinned = cores[:size] if 1 < size <= len(cores) else [None] * size
         self._threads = [
-            threading.Thread(target=self._serve, args=(core,), name=f"crew-{n}", daemon=True)
-            for n, core in enumerate(pinned)
+            threading.Thread(target=self._serve, args=(post,), name=f"crew-{n}", daemon=True)
+            for n, post in enumerate(posts)
         ]
         for thread in self._threads:
             thread.start()
@@ -81,10 +85,12 @@ class LocalCrew:
 
     def close(self) -> None:
         self._closed.set()
-        for process in list(self._running):
-            process.kill()
+        for post in self._posts:
+            post.leave()
         for thread in self._threads:
             thread.join()
+        for post in self._posts:
+            post.leave()
         self._refuse_waiting()
 
     def __enter__(self) -> Self:
@@ -93,38 +99,19 @@ class LocalCrew:
     def __exit__(self, *rest: object) -> None:
         self.close()
 
-    def _serve(self, core: int | None) -> None:
-        """One worker after another, for as long as there is work. What checks outputs has never made any:
-        it is a process apart."""
-        with ExitStack() as makers, ExitStack() as checkers:
-            maker, checker = _Post(makers), _Post(checkers)
-            while not self._closed.is_set():
-                try:
-                    order = self._orders.get(timeout=0.2)
-                except queue.Empty:
-                    continue
-                if order.answer.set_running_or_notify_cancel():
-                    post = checker if order.job["task"] == "verify" else maker
-                    self._answer(order, self._worker(post, core), post)
+    def _serve(self, post: Post) -> None:
+        while not self._closed.is_set():
+            try:
+                order = self._orders.get(timeout=0.2)
+            except queue.Empty:
+                continue
+            if order.answer.set_running_or_notify_cancel():
+                self._answer(order, post)
 
-    def _worker(self, post: _Post, core: int | None) -> Child:
-        """The worker of a post, a new one where there is none or it has done enough."""
-        if post.worker is None or post.done == RECYCLED_AFTER:
-            post.leave()
-            worker = post.stack.enter_context(child(program=self._program))
-            self._running.add(worker.process)
-            post.stack.callback(self._running.discard, worker.process)
-            if core is not None:
-                os.sched_setaffinity(worker.process.pid, {core})
-            post.worker = worker
-        post.done += 1
-        return post.worker
-
-    def _answer(self, order: _Order, worker: Child, post: _Post) -> None:
+    def _answer(self, order: _Order, post: Post) -> None:
         try:
-            order.answer.set_result(worker.perform(order.job, order.limits, order.on_progress))
+            order.answer.set_result(post.perform(order.job, order.limits, order.on_progress))
         except WorkerError as error:
-            post.leave()
             order.answer.set_exception(WorkerDied(STOPPED) if self._closed.is_set() else error)
         except BaseException as error:  # noqa: BLE001 (told to whoever waits for the answer)
             order.answer.set_exception(error)
@@ -139,14 +126,77 @@ class LocalCrew:
                 order.answer.set_exception(WorkerDied(STOPPED))
 
 
-class _Post:
-    """The place of one worker."""
+class Workers:
+    """A post of this machine: one process that makes outputs and, apart from it, one that checks them.
+    `core`: what both are pinned to; None = wherever the system puts them."""
 
-    def __init__(self, stack: ExitStack) -> None:
-        self.stack = stack
-        self.worker: Child | None = None
-        self.done = 0  # jobs of this worker
+    def __init__(self, core: int | None = None, program: Sequence[str] = WORKER) -> None:
+        self._core, self._program = core, program
+        self._hired: dict[bool, _Hired] = {}
+        self._lock = threading.Lock()
+        self._left = threading.Event()
+
+    def perform(self, job: Json, limits: Limits, on_progress: OnProgress) -> Json:
+        checks = job["task"] == "verify"
+        hired = self._worker(checks)
+        if self._left.is_set():
+            raise WorkerDied(STOPPED)
+        try:
+            return hired.child.perform(job, limits, on_progress)
+        except WorkerError:
+            self._dismiss(checks)
+            raise
+        finally:
+            hired.done += 1
+            if hired.done >= RECYCLED_AFTER:
+                self._dismiss(checks)
 
     def leave(self) -> None:
-        self.stack.close()
-        self.worker, self.done = None, 0
+        self._left.set()
+        for hired in list(self._hired.values()):
+            hired.child.process.kill()  # whoever waits for its answer hears of it and cleans up
+
+    def close(self) -> None:
+        for checks in (False, True):
+            self._dismiss(checks)
+
+    def _worker(self, checks: bool) -> _Hired:
+        with self._lock:
+            if checks not in self._hired:
+                with ExitStack() as stack:
+                    worker = stack.enter_context(child(program=self._program))
+                    if self._core is not None:
+                        os.sched_setaffinity(worker.process.pid, {self._core})
+                    self._hired[checks] = _Hired(worker, stack.pop_all())
+            return self._hired[checks]
+
+    def _dismiss(self, checks: bool) -> None:
+        with self._lock:
+            if (hired := self._hired.pop(checks, None)) is not None:
+                hired.stack.close()
+
+
+@dataclass(slots=True)
+class _Hired:
+    child: Child
+    stack: ExitStack
+    done: int = 0
+
+
+class LocalCrew(PostedCrew):
+    """`size` posts of this machine.
+
+    Where they are no more than the processor has cores each is pinned to one: two that share two cores
+    otherwise push each other out of their caches.
+    """
+
+    def __init__(self, size: int, program: Sequence[str] = WORKER) -> None:
+        cores = sorted(os.sched_getaffinity(0))
+        pinned: Sequence[int | None] = cores[:size] if 1 < size <= len(cores) else [None] * size
+        self._workers = [Workers(core, program) for core in pinned]
+        super().__init__(self._workers)
+
+    def close(self) -> None:
+        super().close()
+        for workers in self._workers:
+            workers.close()

@@ -89,7 +89,7 @@ class Child:
                 case {"result": dict(result)}:
                     return result
                 case {"error": str(name), "message": str(text)}:
-                    raise _error(name, text)
+                    raise error_named(name, text)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=_LAST_WORD_S)
         raise WorkerDied(_died(self.process.returncode))
@@ -195,7 +195,7 @@ def _objects(lines: Sequence[bytes]) -> Iterator[Json]:
                 yield value
 
 
-def _error(name: str, text: str) -> VeilcastError:
+def error_named(name: str, text: str) -> VeilcastError:
     kind = getattr(errors, name, None)
     if isinstance(kind, type) and issubclass(kind, VeilcastError):
         return kind(text)
