@@ -28,6 +28,7 @@ for _name, _value in SAFE.items():
 
 import ray  # noqa: E402
 import ray.exceptions  # noqa: E402
+from ray._private import ray_constants  # noqa: E402
 
 from veilcast.config import Limits  # noqa: E402
 from veilcast.errors import ConfigError, VeilcastError, WorkerDied  # noqa: E402
@@ -155,7 +156,8 @@ def settings(size: int, folder: Path) -> Mapping[str, Any]:
         "dashboard_host": "127.0.0.1",
         "object_store_memory": STORE_BYTES,
         "_node_ip_address": "127.0.0.1",
-        "_temp_dir": str(folder),
+        # Ray opens its own folder to everybody: it stands in one that is closed
+        "_temp_dir": str(folder / "r"),
         "_system_config": {"automatic_object_spilling_enabled": False},
         "log_to_driver": False,
         "logging_level": "ERROR",
@@ -166,6 +168,9 @@ def settings(size: int, folder: Path) -> Mapping[str, Any]:
 def private(folder: Path) -> Iterator[None]:
     """While Ray starts: files for this user alone, and a token in one of them."""
     before = os.umask(0o077)
+    # Ray takes the loopback address for its own only where it may not form clusters
+    clusters, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
     token = folder / "token"
     token.write_text(secrets.token_hex(32))
     own = os.environ.get("RAY_AUTH_TOKEN_PATH")
@@ -174,6 +179,8 @@ def private(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.umask(before)
+        ray_constants.ENABLE_RAY_CLUSTER = clusters
+        del os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR]
         if own is not None:
             os.environ["RAY_AUTH_TOKEN_PATH"] = own
 

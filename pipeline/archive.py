@@ -84,7 +84,7 @@ def process(job: Job) -> Json:
 
 
 def _already_there(job: Job) -> Json | None:
-    """The report of an output that has its name, though the journal does not say so: a crash between the two."""
+    """The report of an output that has its name though the journal does not say so: a crash between."""
     place, row = job.place, job.row
     if not row.sealed:
         return None

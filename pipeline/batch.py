@@ -26,7 +26,7 @@ from tenacity import (
     Retrying,
     retry_if_exception_type,
     stop_after_attempt,
-    wait_exponential_jitter,
+    wait_exponential,
 )
 
 from veilcast.config import Config
@@ -344,7 +344,7 @@ def _retried(job: Job, options: Options) -> Json:
     """Tries again, later and later, what may go better the next time."""
     tries = Retrying(
         stop=stop_after_attempt(options.retries + 1),
-        wait=wait_exponential_jitter(options.back_off_s, max=60, jitter=options.back_off_s / 2),
+        wait=wait_exponential(options.back_off_s, max=60),
         retry=retry_if_exception_type(RETRIES),
         sleep=_sleep_until(job.stop),
         reraise=True,

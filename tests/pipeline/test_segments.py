@@ -130,7 +130,7 @@ CASES = {
     ),
     "captions.mp4": Clip(captions=True, **LONG),  # type: ignore[arg-type]
     "transport stream.ts": Clip(audio=("eng",), audio_codec="aac", **LONG),  # type: ignore[arg-type]
-    "open groups.mp4": Clip(frames=30, options={"g": "7", "x264-params": "open-gop=1:bframes=3:log-level=none"}),
+    "open groups.mp4": Clip(frames=30, options={"g": "7", "x264-params": "open-gop=1:bframes=3"}),
     "intra refresh.mp4": Clip(
         frames=30, options={"g": "9", "x264-params": "intra-refresh=1:bframes=0:log-level=none"}
     ),

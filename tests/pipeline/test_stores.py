@@ -88,8 +88,19 @@ def test_the_content_tells_what_a_file_is(suffix: str, tmp_path: Path) -> None:
     assert promises(path.name)
 
 
-@pytest.mark.parametrize("head", [b"", b"hello, this is text", b"\x89PNG\r\n\x1a\n" + b"\0" * 99, b"\xff\xd8\xff\xe0" * 99,
-                                  b"\0\0\0\x18ftypheic" + b"\0" * 99, b"RIFF\0\0\0\0WAVEfmt ", b"%PDF-1.7", b"G" + b"a" * 4000])  # fmt: skip
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"hello, this is text",
+        b"\x89PNG\r\n\x1a\n" + b"\0" * 99,
+        b"\xff\xd8\xff\xe0" * 99,
+        b"\0\0\0\x18ftypheic" + b"\0" * 99,
+        b"RIFF\0\0\0\0WAVEfmt ",
+        b"%PDF-1.7",
+        b"G" + b"a" * 4000,
+    ],
+)
 def test_other_contents_are_no_videos(head: bytes) -> None:
     assert not is_video(head)
 
