@@ -38,9 +38,9 @@ from veilcast.pipeline.supervise import WORKER, OnProgress, Progress, error_name
 Json = dict[str, Any]
 
 IN_FLIGHT = 4  # answers of an actor that nobody has taken yet: then it waits
-WAITING_STEPS = 64  # steps of progress that an actor holds; more are passed over, but for segments
 STORE_BYTES = 100 << 20  # Ray's object store: only jobs and reports lie in it
-EVERY_S = 0.5
+EVERY_S = 2.0  # between two steps of progress: each costs the driver some milliseconds
+POLL_S = 0.05
 OPEN_S = 60.0
 
 
@@ -53,17 +53,22 @@ class Host:
 
     def perform(self, job: Json, limits: Json) -> Iterator[Json]:
         """Steps of progress, then {"result": ...} or {"error": kind, "message": text}."""
-        steps: queue.Queue[Progress] = queue.Queue()
+        steps: queue.Queue[Progress] = queue.Queue()  # segments, and one step every EVERY_S: no more
+        due_s = 0.0
 
         def heard(step: Progress) -> None:
-            if step.stage.startswith("segment:") or steps.qsize() < WAITING_STEPS:
+            nonlocal due_s
+            if step.stage.startswith("segment:"):
+                steps.put(step)
+            elif time.monotonic() >= due_s:
+                due_s = time.monotonic() + EVERY_S
                 steps.put(step)
 
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(self._workers.perform, job, Limits.model_validate(limits), heard)
             while not (answer.done() and steps.empty()):
                 with contextlib.suppress(queue.Empty):
-                    step = steps.get(timeout=EVERY_S)
+                    step = steps.get(timeout=POLL_S)
                     yield {"progress": [step.stage, step.done, step.total]}
         try:
             yield {"result": answer.result()}
