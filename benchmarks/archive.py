@@ -100,8 +100,8 @@ def measured(source: Path, folder: Path, with_ray: bool) -> Json:
     two = job(source, folder / "two", partial(TimedCrew, spent_s=two_spent), 2)
     assert digest(folder / "run") == digest(folder / "one") == digest(folder / "two")
     frames = one["frames"]
-    times: Json = {f"{stage}_s": two_spent[task] / frames
-                   for stage, task in (("scout", "scout"), ("cover", "sections"), ("join", "join"), ("verify", "verify"))}  # fmt: skip
+    tasks = {"scout": "scout", "cover": "sections", "join": "join", "verify": "verify"}
+    times: Json = {f"{stage}_s": two_spent[task] / frames for stage, task in tasks.items()}
     times["journal_s"], report_s = bookkeeping(folder)
     times["frame_bytes"] = round(sum(path.stat().st_size for path in source.iterdir()) / frames)
     files = len(list(source.iterdir()))
