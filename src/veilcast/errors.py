@@ -18,6 +18,10 @@ VeilcastError                 1
 │   ├── ModelMissing         30   weights not in the cache or folder
 │   ├── ModelCorrupt         31   SHA-256 differs
 │   └── EngineError          32   no backend could run the network
+├── BatchError
+│   ├── StoreFailed          24   an object store does not answer, or not with what it has
+│   ├── JournalBusy          25   another process runs this job
+│   └── Cancelled            26   by `veilcast jobs cancel`, or with the job
 ├── PrivacyTripped           40   a policy said stop: a lost track, a damaged frame, a broken gate
 ├── WorkerError
 │   ├── WorkerHung           50   killed by its deadline
@@ -103,6 +107,22 @@ class ModelCorrupt(ModelError):
 
 class EngineError(ModelError):
     exit_code = 32
+
+
+class BatchError(VeilcastError):
+    pass
+
+
+class StoreFailed(BatchError):
+    exit_code = 24
+
+
+class JournalBusy(BatchError):
+    exit_code = 25
+
+
+class Cancelled(BatchError):
+    exit_code = 26
 
 
 class PrivacyTripped(VeilcastError):
