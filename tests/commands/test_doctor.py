@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from veilcast.commands.doctor import cache, canary, checked, drawn, examined, processor
+from veilcast.commands.doctor import cache, canary, checked, examined, processor
 from veilcast.errors import EngineError
+from veilcast.pipeline.drawn import drawn
 
 
 def test_a_ready_machine_passes_every_check() -> None:
@@ -23,7 +24,7 @@ def test_missing_weights_are_a_failure_with_what_to_do(tmp_path: Path) -> None:
 
 
 def test_networks_that_see_nothing_are_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("veilcast.commands.doctor.drawn", lambda: drawn() * 0)
+    monkeypatch.setattr("veilcast.pipeline.drawn.drawn", lambda: drawn() * 0)
     with pytest.raises(EngineError, match="found nothing"):
         canary(None)
 
