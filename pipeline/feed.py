@@ -34,6 +34,7 @@ class Feed:
         self._paced = paced
         self._stop = threading.Event()
         self._next = 0
+        self._first_s: float | None = None  # when a file's time zero was
         self.go = threading.Event()  # set when a file may go on behind its first picture
         self.beat_s = time.monotonic()
         self.connections = 0
@@ -104,13 +105,14 @@ class Feed:
 
     def _in_time(self, arrival: Arrival) -> Arrival:
         """A file's picture when its time has come; it waits until there is somebody to look at it."""
-        if arrival.frame.index == 0:
-            self._first_s = arrival.arrived_s - arrival.frame.pts / TICKS
-            return arrival
-        if arrival.frame.index == 1:
+        if not self.go.is_set():
+            if arrival.frame.index == 0:
+                return arrival
             while not self.go.is_set() and not self._stop.is_set():
                 self._wait(0.05)
-            arrival = replace(arrival, arrived_s=time.monotonic())
+            self._clock.restart()
+            return replace(arrival, arrived_s=time.monotonic())
+        if self._first_s is None:
             self._first_s = arrival.arrived_s - arrival.frame.pts / TICKS
         due_s = self._first_s + arrival.frame.pts / TICKS
         self._wait(due_s - time.monotonic())

@@ -19,6 +19,7 @@ from veilcast.pipeline.slates import FALLBACK_SIZE, Card, Reason
 CARD_EVERY_S = 0.2
 KNOWN_WITHIN_S = 1.5  # that a camera has to tell its size before a card of another one is shown
 TICK_S = 0.04
+CARD_TICKS = TICKS // 25  # between a picture and the card behind it, at least
 
 # what a frame that was covered whole says on its card
 WORDS = {"damaged": Reason.DAMAGED, "overload": Reason.OVERLOAD}
@@ -108,7 +109,8 @@ class Program:
         if self._size is None and now_s - self._start_s < KNOWN_WITHIN_S:
             return
         size = self._size or FALLBACK_SIZE
-        pts = round((now_s - self._start_s) * TICKS)
+        # never before what was shown: a slate must not wait until the clock has caught up with the delay
+        pts = max(round((now_s - self._start_s) * TICKS), self._last + CARD_TICKS)
         self._card_s = now_s
         self._stats.slate(self._reason)
         self._send(Shown(Card(pts, self._reason, size), pts, size))

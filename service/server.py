@@ -77,7 +77,9 @@ def build(status: Status, previews: Path | None) -> FastAPI:
         if previews is None or camera not in known or not SEGMENT.fullmatch(name):
             return Response(status_code=404)
         path = previews / camera / name
-        return FileResponse(path, media_type=TYPES[path.suffix]) if path.is_file() else Response(status_code=404)
+        return (
+            FileResponse(path, media_type=TYPES[path.suffix]) if path.is_file() else Response(status_code=404)
+        )
 
     return app
 
