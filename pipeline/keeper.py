@@ -47,7 +47,7 @@ class Keeper:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._said: Json = {}
-        self._said_s = float("-inf")
+        self._said_s: float | None = None
         self._before = {name: Counter[str]() for name in ("counts", "slates", "ledger")}
         self._size: list[int] | None = None
         self._state = ""
@@ -87,7 +87,7 @@ class Keeper:
             "state": self._public_state(said),
             "pid": pid,
             "memory_bytes": resident_bytes(pid) if pid else 0,
-            "age_s": round(time.monotonic() - said_s, 2) if said else None,
+            "age_s": None if said_s is None else round(time.monotonic() - said_s, 2),
             "restarts": self.restarts,
             "alarm": self._ladder.ended,
             "error": str(self.error) if self.error else "",

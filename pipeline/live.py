@@ -119,6 +119,7 @@ class Session:
         self._window: Window | None = None
         self._next = 0  # the number of the picture that is due
         self._warmed: set[tuple[int, int]] = set()
+        self._overrun = False
         self._ready_s = 0.0  # from when on delays count
         self._stop = False
         self.told = ""
@@ -284,6 +285,7 @@ class Session:
         for lost in range(self._next, index):
             self.ledger.entry(lost, Fate.DROPPED, "not taken in time")
             self.stats.count("dropped: not taken in time")
+            self._overrun = True
         self._next = index + 1
 
     def _drop(self, index: int, reason: str) -> None:
@@ -300,6 +302,8 @@ class Session:
     # -- load and health
 
     def _adapt(self, delay_s: float, now_s: float) -> None:
+        if self._overrun:  # pictures were lost before anybody looked: as late as can be
+            delay_s, self._overrun = self.config.live.max_latency_s, False
         before, self.level = self.level, self._overload.saw(delay_s, now_s)
         if before is not self.level:
             self.stats.count(f"level {self.level.name.lower()}")

@@ -7,6 +7,7 @@ What goes in is a `SafeFrame` or a `Card`; a card holds no pixels, it is drawn h
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -36,6 +37,7 @@ MUXERS: dict[Kind, str] = {"rtsp": "rtsp", "rtmp": "flv", "udp": "mpegts", "hls"
 FILES = {".mp4": "mp4", ".mkv": "matroska", ".ts": "mpegts", ".mov": "mov"}
 KEY_EVERY_S = 0.95  # just below a second, so that an HLS segment never lasts longer
 NOMINAL_RATE = 25
+HEADER_S = 2.0  # that a server which has just answered may take for each step of ANNOUNCE
 SOUND_RATE = 48_000
 SOUND_SAMPLES = 1024  # of one AAC frame
 
@@ -74,6 +76,17 @@ def check(address: Address) -> None:
         raise NotWritable(f"the folder {address} does not exist; make it first")
 
 
+def answers(address: Address, within_s: float) -> None:
+    """Raises OSError where nobody answers at an RTSP server's address. Asked first, from here: while av waits
+    for a server it holds the interpreter, and with it all that a session does."""
+    if address.scheme != "rtsp":
+        return
+    with socket.create_connection((address.host, address.port), timeout=within_s) as peer:
+        peer.sendall(f"OPTIONS {address} RTSP/1.0\r\nCSeq: 1\r\n\r\n".encode())
+        if not peer.recv(64).startswith(b"RTSP/"):
+            raise OSError("it does not speak RTSP")
+
+
 class Publisher:
     """One opened output. A context manager. Raises NotWritable, PrivacyTripped.
 
@@ -84,12 +97,14 @@ class Publisher:
         self.output, self._mixer = output, mixer
         self.size = _fitted(size, output.width)
         self._key_due = self._last = -1
+        self._sound_start: int | None = None
         self._sound_frames = 0
         self._final: Path | None = None
         with translated(output.address):
             self._open()
 
     def _open(self) -> None:
+        answers(self.output.address, self.output.live.connect_s)
         name, muxer = self._target()
         self._out = av.open(name, "w", format=muxer, container_options=self._options(muxer))
         self._out.flags |= 0x200  # AVFMT_FLAG_FLUSH_PACKETS: nothing waits in a buffer
@@ -124,16 +139,28 @@ class Publisher:
     def _options(self, muxer: str) -> dict[str, str]:
         options = {"max_interleave_delta": "300000"}  # microseconds that one stream waits for another
         if muxer == "rtsp":
-            timeout_us = round(self.output.live.connect_s * 1_000_000)
+            timeout_us = round(min(self.output.live.connect_s, HEADER_S) * 1_000_000)
             options |= {"rtsp_transport": "tcp", "timeout": str(timeout_us)}
         if muxer == "flv":
             options["flvflags"] = "no_duration_filesize"
+            options["rw_timeout"] = str(round(HEADER_S * 1_000_000))
         if muxer == "hls":
             options |= {
                 "hls_time": "0.9",
                 "hls_list_size": str(self.output.live.playlist),
                 "hls_flags": "delete_segments+append_list+discont_start+temp_file+independent_segments",
                 "hls_segment_filename": str(Path(self.output.address.path).with_suffix("")) + "-%06d.ts",
+            }
+        if muxer == "hls" and self.output.width is not None:
+            # the preview page plays pieces of MP4, which every browser takes; each process begins its own
+            for old in Path(self.output.address.path).parent.glob("live-*"):
+                old.unlink(missing_ok=True)
+            mark = f"{time.time_ns() // 1_000_000 % 10**12:012}"
+            options |= {
+                "hls_segment_type": "fmp4",
+                "hls_fmp4_init_filename": f"live-{mark}.mp4",
+                "hls_segment_filename": f"{Path(self.output.address.path).parent}/live-{mark}%06d.m4s",
+                "hls_flags": "delete_segments+temp_file+independent_segments",
             }
         return options
 
@@ -189,7 +216,7 @@ class Publisher:
         """All sound up to the picture, silence where there is none."""
         if self._audio is None or self._mixer is None:
             return
-        if self._sound_frames == 0:
+        if self._sound_start is None:
             self._sound_start = pts
         while True:
             at = self._sound_start + round(self._sound_frames * SOUND_SAMPLES * TICKS / SOUND_RATE)

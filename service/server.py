@@ -24,8 +24,8 @@ from veilcast.service import health, metrics
 
 Status = Callable[[], Sequence[dict[str, Any]]]
 
-SEGMENT = re.compile(r"live(-\d{1,12}\.ts|\.m3u8)")
-TYPES = {".m3u8": "application/vnd.apple.mpegurl", ".ts": "video/mp2t"}
+SEGMENT = re.compile(r"live(-\d{1,24}\.(m4s|mp4)|\.m3u8)")
+TYPES = {".m3u8": "application/vnd.apple.mpegurl", ".m4s": "video/mp4", ".mp4": "video/mp4"}
 STARTED_WITHIN_S = 15.0
 HEADERS = {
     "Cache-Control": "no-store",

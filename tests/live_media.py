@@ -77,8 +77,8 @@ def write_units(path: Path, canary: Canary = CLIP) -> Path:
     return path
 
 
-def write_file(path: Path, canary: Canary = CLIP, audio: bool = False) -> Path:
-    """The clip as a file."""
+def write_file(path: Path, canary: Canary = CLIP, audio: bool = False, rounds: int = 1) -> Path:
+    """The clip as a file, again and again."""
     with av.open(str(path), "w") as out:
         stream = out.add_stream(
             "libx264", rate=canary.rate, options={"crf": "18", "preset": "ultrafast", "bf": "0", "g": "25"}
@@ -87,8 +87,10 @@ def write_file(path: Path, canary: Canary = CLIP, audio: bool = False) -> Path:
         stream.width, stream.height = canary.size
         stream.pix_fmt = "yuv420p"
         sound = out.add_stream("aac", rate=48000) if audio else None
-        for n in range(canary.count):
-            out.mux(stream.encode(painted(canary, n)))
+        for n in range(canary.count * rounds):
+            picture = painted(canary, n % canary.count)
+            picture.pts = n
+            out.mux(stream.encode(picture))
         out.mux(stream.encode(None))
         if sound is not None:
             assert isinstance(sound, av.AudioStream)

@@ -6,18 +6,26 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from veilcast.errors import VeilcastError
 
+if TYPE_CHECKING:
+    from veilcast.pipeline.addresses import Address
+
 app = typer.Typer()
 
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")  # of x86 processors
+
+
+LOOK_S = 2.0  # at a camera
+MOST_PICTURES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +40,61 @@ class Finding:
 @app.command()
 def doctor(
     models: Annotated[Path | None, typer.Option("--models", help="Folder of weights.")] = None,
+    camera: Annotated[str | None, typer.Option("--camera", help="A live input to look at as well.")] = None,
+    credentials: Annotated[
+        Path | None, typer.Option("--credentials", help="File with user:password of the camera.")
+    ] = None,
+    transport: Annotated[
+        Literal["tcp", "udp"], typer.Option("--transport", help="How an RTSP camera sends.")
+    ] = "tcp",
 ) -> None:
     """Say whether this machine is ready; the exit code is 1 where it is not."""
     signs = {True: "ok  ", False: "FAIL", None: "    "}
     bad = 0
-    for finding in examined(models):
+    findings: Iterable[Finding] = examined(models)
+    if camera is not None:
+        address = camera_address(camera, credentials)
+        seen = checked(f"camera {address}", lambda: look_at(address, transport))
+        findings = chain(findings, [seen])
+    for finding in findings:
         typer.echo(f"{signs[finding.good]} {finding.what}: {finding.said}")
         bad += finding.good is False
     if bad:
         raise typer.Exit(1)
+
+
+def camera_address(camera: str, credentials: Path | None) -> Address:
+    """Raises ConfigError."""
+    from veilcast.errors import ConfigError
+    from veilcast.pipeline.addresses import holds_password, parse_input, read_credentials
+
+    if holds_password(camera):
+        raise ConfigError("an address on the command line must not hold a password; use --credentials FILE")
+    return parse_input(camera, read_credentials(credentials) if credentials else None)
+
+
+def look_at(address: Address, transport: Literal["tcp", "udp"]) -> str:
+    """What a camera sends, from its first two seconds. Raises StreamLost and what else reading raises."""
+    from veilcast.config import Config, overlay
+    from veilcast.pipeline.clocks import TICKS, Clock
+    from veilcast.pipeline.receiving import connecting
+
+    clock, start_s = Clock(), time.monotonic()
+    config = overlay(Config(), {"live.transport": transport})
+    pictures = damaged = 0
+    first_s = None
+    with connecting(address, config)(clock, start_s, None)(0) as receiver:
+        for arrival in receiver.frames():
+            first_s = first_s or arrival.arrived_s
+            pictures, damaged = pictures + 1, damaged + arrival.frame.damaged
+            if arrival.arrived_s - first_s > LOOK_S or pictures >= MOST_PICTURES:
+                break
+        facts = receiver.facts
+    width, height = facts["size"]
+    return (
+        f"{facts['codec']} {width}x{height}, {TICKS / clock.usual:.1f} pictures a second, the first after "
+        f"{(first_s or start_s) - start_s:.1f} s, {damaged} of {pictures} damaged, {clock.jumps} clock jumps"
+    )
 
 
 def examined(models: Path | None) -> Iterator[Finding]:
