@@ -240,7 +240,7 @@ class Publisher:
                         for packet in stream.encode(None):
                             self._out.mux(packet)
                 self._out.close()
-                if self._final is not None:
+                if self._final is not None and self._last >= 0:
                     _keep(self._final)
         except NotWritable:
             if whole:
