@@ -33,6 +33,9 @@ class Parent:
     def result(self, value: Json) -> None:
         self._send({"result": value})
 
+    def status(self, value: Json) -> None:
+        self._send({"status": value})
+
     def error(self, error: Exception) -> None:
         self._send({"error": type(error).__name__, "message": str(error)})
 
@@ -61,7 +64,7 @@ def main(fd: int) -> None:
         except MemoryError:
             parent.error(VeilcastError("not enough memory for this input"))
         except Exception as error:  # noqa: BLE001 (the border of the process: told to the parent)
-            parent.error(VeilcastError(_internal(error)))
+            parent.error(VeilcastError(internal(error)))
 
 
 def contain() -> None:
@@ -84,7 +87,7 @@ def listen(stdin: BinaryIO, jobs: queue.Queue[Json]) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _internal(error: Exception) -> str:
+def internal(error: Exception) -> str:
     """An unforeseen error, told without its text, which may quote anything."""
     if os.environ.get("VEILCAST_DEBUG"):
         traceback.print_exc()

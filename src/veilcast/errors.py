@@ -8,7 +8,8 @@ VeilcastError                 1
 │   ├── NotVideo             11   not media, or media without a video stream
 │   ├── UnsupportedMedia     12   a codec, pixel format or container that cannot be carried exactly
 │   ├── DamagedMedia         13   decoding it would need guesses
-│   └── InputTooLarge        14   beyond the limits on pixels, rate, streams, duration, bytes
+│   ├── InputTooLarge        14   beyond the limits on pixels, rate, streams, duration, bytes
+│   └── StreamLost           15   a live stream cannot be reached, or ended
 ├── OutputError
 │   ├── OutputExists         20   and --overwrite was not given
 │   ├── NotWritable          21   folder missing or read-only
@@ -71,6 +72,10 @@ class DamagedMedia(InputError):
 
 class InputTooLarge(InputError):
     exit_code = 14
+
+
+class StreamLost(InputError):
+    exit_code = 15
 
 
 class OutputError(VeilcastError):
