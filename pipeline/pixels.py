@@ -75,6 +75,38 @@ def touched(
         yield plane, samples, _weight(mask, from_patch, size)
 
 
+# what does the same elsewhere (gpu/) needs to know
+
+
+def plane_matrices(frame: Frame, affine: Affine) -> list[Matrix3]:
+    """For each colour plane: its samples -> pixels of the patch that `affine` cuts out of the display."""
+    to_patch = _square(affine) @ _stored_to_displayed(frame)
+    return [to_patch @ _scaling(*sub) for _, sub in _colour_planes(frame)]
+
+
+def reach(
+    plane_shape: tuple[int, ...], to_patch: Matrix3, shape: tuple[int, ...]
+) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1 of the samples of a plane that a patch of `shape` reaches."""
+    height, width = plane_shape
+    return _bounds(np.linalg.inv(to_patch), shape[1], shape[0], width, height)
+
+
+def to_rgb_matrix(frame: Frame) -> Float64[np.ndarray, "3 4"]:
+    """8-bit YUV samples of this frame -> RGB."""
+    matrix: Float64[np.ndarray, "3 4"] = np.linalg.inv(_from_rgb(frame))[:3]
+    return matrix
+
+
+def from_rgb_matrix(frame: Frame) -> Float64[np.ndarray, "3 4"]:
+    """RGB -> 8-bit YUV samples of this frame."""
+    return _from_rgb(frame)[:3]
+
+
+def _from_rgb(frame: Frame) -> Float64[np.ndarray, "4 4"]:
+    return _rgb_to_yuv(frame.colour, frame.size[1], 8, _is_full(frame))
+
+
 def luma(frame: Frame, size: tuple[int, int]) -> Plane:
     """A small grey picture (h, w) uint8 of the stored frame: enough to see whether it changed."""
     plane = frame.planes[1] if frame.format.family == "rgb" else frame.planes[0]
