@@ -25,7 +25,7 @@ from veilcast.pipeline.cover import Painter
 from veilcast.pipeline.gpu.parts import F32, Placed
 from veilcast.pipeline.gpu.pipeline import AHEAD, WINDOW, DevicePipeline
 from veilcast.pipeline.gpu.run import run_files
-from veilcast.pipeline.stages import Rendered, Scenes, detect_file, render_file
+from veilcast.pipeline.stages import Rendered, Scenes, detect_file, render_file, unpainted
 from veilcast.types import Box, Face, Frame, Rgb, Track
 
 CANARY = Canary([Person(1, walk(60, 90, 80, 5, 56)), Person(2, walk(260, 150, -60, 0, 48))], 40)
@@ -123,7 +123,8 @@ def drawn(crop: Rgb, seed: int) -> Rgb:
     rng = np.random.default_rng(seed)
     cells = rng.uniform(30, 225, (6, 6, 3)).astype(np.float32)
     face = cv2.resize(cells, crop.shape[1::-1], interpolation=cv2.INTER_CUBIC)
-    return np.clip(0.8 * face + 0.2 * crop.mean((0, 1)), 0, 255).astype(np.uint8)
+    made: Rgb = np.clip(0.8 * face + 0.2 * crop.mean((0, 1)), 0, 255).astype(np.uint8)
+    return made
 
 
 def placed(track: Track) -> Placed:
@@ -205,8 +206,8 @@ class Stage:
 
 def on_host(source: Path, target: Path, config: Config, size: tuple[int, int], synthetic: bool) -> Rendered:
     plan = detect_file(source, config, HostFinder(size), QUIET)
-    paint = {"painted": host_painted} if synthetic else {}
-    return render_file(source, plan, target, config, QUIET, **paint)
+    paint = host_painted if synthetic else unpainted
+    return render_file(source, plan, target, config, QUIET, painted=paint)
 
 
 def same(a: Path, b: Path) -> bool:
@@ -323,7 +324,7 @@ def test_a_generator_that_fails_leaves_solid_covers(tmp_path: Path) -> None:
     def fails(*_: object) -> None:
         raise EngineError("out of memory")
 
-    stage.render.enqueue = fails  # type: ignore[method-assign]
+    stage.render.enqueue = fails  # type: ignore[method-assign, assignment]
     with stage.pipeline as pipeline:
         run_files([(source, tmp_path / "out.mkv")], Config(), pipeline)
     on_host(source, tmp_path / "host.mkv", Config(), CANARY.size, synthetic=False)

@@ -129,10 +129,10 @@ def test_a_face_is_pasted_the_same_and_nothing_else_is_touched(
 def _near(inside: np.ndarray) -> np.ndarray:
     """Within one sample of the mask: where the two ways of interpolating may disagree."""
     padded = np.pad(inside, 1)
-    return np.any(
-        [padded[dy : dy + inside.shape[0], dx : dx + inside.shape[1]] for dy in range(3) for dx in range(3)],
-        0,
-    )
+    rows, columns = inside.shape
+    moved = [padded[dy : dy + rows, dx : dx + columns] for dy in range(3) for dx in range(3)]
+    near: np.ndarray = np.any(moved, 0)
+    return near
 
 
 @pytest.mark.gpu
