@@ -295,6 +295,7 @@ class Decoder:
         """Frames with a flag: from an error until the next clean key frame all are suspect."""
         suspect = False
         clean_from: int | None = None  # pts of the key frame that ends a damaged part
+        replaced: set[int] = set()  # pts that a blank stands for
         for packet in self._demux():
             frames, failed = self._try_decode(packet)
             if failed or self._unreadable or (packet is not None and packet.is_corrupt):
@@ -302,8 +303,11 @@ class Decoder:
             elif suspect and clean_from is None and packet is not None and packet.is_keyframe:
                 clean_from = packet.pts
             for frame in frames:
+                if frame.pts in replaced:  # after a lost key frame they may come late, out of order
+                    continue
                 over = self._tally.came(frame.pts)
                 for pts in over if suspect else ():
+                    replaced.add(pts)
                     yield self._blank(pts), True
                 if clean_from is not None and frame.pts is not None and frame.pts >= clean_from:
                     suspect, clean_from = False, None
