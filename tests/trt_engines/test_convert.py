@@ -9,11 +9,13 @@ import struct
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from tests.trt_engines.networks import CHANNELS, SIDE, conv_network, conv_reference, pictures
 
 from veilcast.errors import ModelCorrupt
 from veilcast.trt_engines.canary import F32_PLAIN
+from veilcast.trt_engines.convert import eight_bits
 from veilcast.trt_engines.convert.elf import read_objects
 from veilcast.trt_engines.convert.graph import GraphWriter
 from veilcast.trt_engines.convert.literal import read_bytes
@@ -197,3 +199,48 @@ def test_half_of_the_batch_is_half_of_the_batch() -> None:
     with F32_PLAIN.open(Model(graph.bytes({"x": ["n", 3]}, {"y": ["m", 3]}), ".onnx"), Settings()) as engine:
         x = np.arange(12, dtype=np.float32).reshape(4, 3)
         np.testing.assert_array_equal(engine.run({"x": x})["y"], x[:2] - x[2:])
+
+
+def eight_bit_network(weights: np.ndarray) -> bytes:
+    """y = conv(x, w) as nncf leaves it: `w` stored in int8, with a scale for each output channel."""
+    scale = np.abs(weights).max(axis=(1, 2, 3)) / np.float32(127)
+    levels = np.rint(weights / scale[:, None, None, None]).astype(np.int8)
+    stored = {
+        "q_output_w_1": levels,
+        "scale_w_1": scale,
+        "zero_point_w_1": np.zeros(len(scale), np.int8),
+        "scale_x_1": np.float32(0.02),
+        "zero_point_x_1": np.uint8(0),
+    }
+    make = onnx.helper.make_node
+    value = onnx.helper.make_tensor_value_info
+    nodes = [
+        make("QuantizeLinear", ["x", "scale_x_1", "zero_point_x_1"], ["q_output_x_1"]),
+        make("DequantizeLinear", ["q_output_x_1", "scale_x_1", "zero_point_x_1"], ["dq_x"]),
+        make("DequantizeLinear", ["q_output_w_1", "scale_w_1", "zero_point_w_1"], ["dq_w"], axis=0),
+        make("Conv", ["dq_x", "dq_w"], ["y"]),
+    ]
+    ends = [value(name, onnx.TensorProto.FLOAT, [1, 3, None, None]) for name in "xy"]
+    tensors = [onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in stored.items()]
+    graph = onnx.helper.make_graph(nodes, "net", ends[:1], ends[1:], tensors)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)])
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def float_network(weights: np.ndarray, name: str = "w") -> bytes:
+    stored = [onnx.numpy_helper.from_array(weights, name)]
+    graph = onnx.helper.make_graph([], "net", [], [], stored)
+    return bytes(onnx.helper.make_model(graph).SerializeToString())
+
+
+def test_the_weights_of_an_eight_bit_network_come_from_the_float_one() -> None:
+    weights = np.random.default_rng(5).normal(size=(3, 3, 3, 3)).astype(np.float32)
+    whole = eight_bit_network(weights)
+    frame = eight_bits.framed(whole)
+    assert len(frame) < len(whole) - 60
+    again = onnx.load_from_string(eight_bits.filled(frame, float_network(weights)))
+    stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in again.graph.initializer}
+    for tensor in onnx.load_from_string(whole).graph.initializer:
+        np.testing.assert_array_equal(stored[tensor.name], onnx.numpy_helper.to_array(tensor))
+    with pytest.raises(ModelCorrupt, match="q_output_w_1"):
+        eight_bits.filled(frame, float_network(weights, "other"))
