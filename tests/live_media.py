@@ -57,23 +57,34 @@ def number(luma: Plane) -> int | None:
     return sum((cell > 125) << (BITS - 1 - bit) for bit, cell in enumerate(cells[:BITS]))
 
 
-def encoded(canary: Canary, gop: int = 25) -> list[bytes]:
+def encoded(canary: Canary) -> list[bytes]:
     """The clip as access units."""
+    return encode_pictures([painted(canary, n) for n in range(canary.count)], canary.rate)
+
+
+def encode_pictures(pictures: list[av.VideoFrame], rate: Fraction, gop: int = 25) -> list[bytes]:
+    """H.264 as a camera sends it, an access unit for each picture."""
     context = av.CodecContext.create("libx264", "w")
     assert isinstance(context, av.VideoCodecContext)
-    context.width, context.height = canary.size
-    context.pix_fmt, context.time_base = "yuv420p", 1 / canary.rate
-    context.framerate = canary.rate
+    context.width, context.height = pictures[0].width, pictures[0].height
+    context.pix_fmt, context.time_base = "yuv420p", 1 / rate
+    context.framerate = rate
     context.options = {
         "crf": "18", "preset": "ultrafast", "tune": "zerolatency", "g": str(gop), "keyint_min": str(gop),
         "x264-params": "scenecut=0:threads=1",
     }  # fmt: skip
-    frames: list[av.VideoFrame | None] = [painted(canary, n) for n in range(canary.count)]
-    return [bytes(packet) for frame in [*frames, None] for packet in context.encode(frame)]
+    for n, picture in enumerate(pictures):
+        picture.pts, picture.time_base = n, 1 / rate
+    return [bytes(packet) for picture in [*pictures, None] for packet in context.encode(picture)]
+
+
+def framed(units: list[bytes]) -> bytes:
+    """As the RTSP server reads them."""
+    return b"".join(struct.pack(">I", len(unit)) + unit for unit in units)
 
 
 def write_units(path: Path, canary: Canary = CLIP) -> Path:
-    path.write_bytes(b"".join(struct.pack(">I", len(unit)) + unit for unit in encoded(canary)))
+    path.write_bytes(framed(encoded(canary)))
     return path
 
 

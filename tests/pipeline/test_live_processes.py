@@ -81,7 +81,6 @@ def test_a_camera_whose_process_is_killed_and_stopped_is_back_and_shows_nobody(
             assert not psutil.pid_exists(pid)
         status = keeper.status()
         assert status["alarm"] is False
-        assert status["waiting"] < 200
     lumas = recorded(tmp_path)
     assert sum(n is not None for n in shown(lumas)) > 20
     assert unredacted(lumas) == []
@@ -165,14 +164,13 @@ def test_cameras_from_a_file_with_a_password_that_nobody_sees(units: Path, tmp_p
         with command("--config", tmp_path / "cameras.toml") as (process, log):
             wait_until(lambda: _pictures(tmp_path / "out") > 0, "a recording", most_s=120)
             family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-            assert len(family) == 2
+            child = next(member for member in family if "live_worker" in " ".join(member.cmdline()))
             for member in family:
                 assert SECRET not in " ".join(member.cmdline())
                 assert SECRET not in " ".join(member.environ().values())
             (tmp_path / "cameras.toml").write_text(text + "nonsense = 1\n")
             time.sleep(3)
             (tmp_path / "cameras.toml").write_text(text.replace("hang_s = 20", "hang_s = 21"))
-            child = family[1]
             wait_until(lambda: not child.is_running(), "the camera is started anew", most_s=120)
         told = log.pop()["all"]
     events = [line["event"] for line in log]
