@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import sys
 import threading
@@ -15,7 +16,7 @@ import time
 from typing import Any
 
 from veilcast.errors import VeilcastError, WorkerHung
-from veilcast.pipeline.worker import Parent, contain, end_with_parent, internal
+from veilcast.pipeline.worker import Parent, contain, internal, listen
 
 EVERY_S = 0.5
 LEAVE_S = 8.0  # to end the outputs as they should be ended
@@ -26,7 +27,7 @@ def main(fd: int) -> None:
     job = json.loads(sys.stdin.buffer.readline())
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    threading.Thread(target=end_with_parent, args=(sys.stdin.buffer, {}), daemon=True).start()
+    threading.Thread(target=listen, args=(sys.stdin.buffer, queue.Queue()), daemon=True).start()
     parent = Parent(fd)
     try:
         _serve(job, parent, ended)
