@@ -63,25 +63,9 @@ def supervise(
     Raises the typed error that the child met, WorkerHung past a limit on time, WorkerDied when the
     child was killed, crashed or grew beyond its memory.
     """
-    with child(pass_fds, program) as worker:
-        return worker.perform(job, limits, on_progress)
-
-
-@dataclass(frozen=True, slots=True)
-class Child:
-    """A worker process. It does one job after another; one that raised WorkerError is of no more use."""
-
-    process: subprocess.Popen[bytes]
-    answers: int  # file descriptor
-
-    def perform(self, job: Json, limits: Limits, on_progress: OnProgress = silent) -> Json:
-        """As `supervise`, in this process."""
-        assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(json.dumps(job).encode() + b"\n")
-            self.process.stdin.flush()  # and stays open: its end tells the child that the parent is gone
-        watch = _Watch(self.process, limits)
-        for message in _messages(self.answers, watch):
+    with _child(job, pass_fds, program) as (process, messages):
+        watch = _Watch(process, limits)
+        for message in _messages(messages, watch):
             match message:
                 case {"progress": [str(stage), int(done), total]}:
                     watch.alive()
@@ -89,10 +73,10 @@ class Child:
                 case {"result": dict(result)}:
                     return result
                 case {"error": str(name), "message": str(text)}:
-                    raise error_named(name, text)
+                    raise _error(name, text)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(timeout=_LAST_WORD_S)
-        raise WorkerDied(_died(self.process.returncode))
+            process.wait(timeout=_LAST_WORD_S)
+        raise WorkerDied(_died(process.returncode))
 
 
 class _Watch:
@@ -135,8 +119,11 @@ def resident_bytes(pid: int) -> int:
 
 
 @contextlib.contextmanager
-def child(pass_fds: Sequence[int] = (), program: Sequence[str] = WORKER) -> Iterator[Child]:
-    """A worker that waits for jobs. Killed, with all that it started, when the block is left."""
+def _child(
+    job: Json, pass_fds: Sequence[int], program: Sequence[str]
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A worker that has been told its job, and the pipe that it answers on. Killed, with all that it
+    started, when the block is left."""
     read_fd, write_fd = os.pipe()
     try:
         process = subprocess.Popen(
@@ -153,7 +140,11 @@ def child(pass_fds: Sequence[int] = (), program: Sequence[str] = WORKER) -> Iter
     finally:
         os.close(write_fd)
     try:
-        yield Child(process, read_fd)
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(job).encode() + b"\n")
+            process.stdin.flush()  # and stays open: its end tells the child that the parent is gone
+        yield process, read_fd
     finally:
         _kill(process)
         os.close(read_fd)
@@ -195,7 +186,7 @@ def _objects(lines: Sequence[bytes]) -> Iterator[Json]:
                 yield value
 
 
-def error_named(name: str, text: str) -> VeilcastError:
+def _error(name: str, text: str) -> VeilcastError:
     kind = getattr(errors, name, None)
     if isinstance(kind, type) and issubclass(kind, VeilcastError):
         return kind(text)
