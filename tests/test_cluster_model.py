@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from benchmarks.cluster import Times, simulate
@@ -30,7 +31,7 @@ def test_actors_are_busy_up_to_a_hundred_and_then_something_is_full() -> None:
 @pytest.mark.parametrize(
     ("slow", "name"), [({"message_s": 0.1}, "driver"), ({"storage_bytes_s": 2e7}, "storage")]
 )
-def test_what_is_made_slow_is_named(slow: dict[str, float], name: str) -> None:
+def test_what_is_made_slow_is_named(slow: dict[str, Any], name: str) -> None:
     assert simulate(50, 500, 0.1, replace(TIMES, **slow)).bottleneck == name
 
 

@@ -70,7 +70,13 @@ def archive(folder: Path, count: int = 4, frames: int = 30) -> Path:
 def run(
     source: Path | str, target: Path | str, journal: Path, on_event: OnEvent = unheard, **options: Any
 ) -> Outcome:
-    given = {"workers": 2, "back_off_s": 0.02, "retries": 2, "crew": crew, "journal": journal} | options
+    given: dict[str, Any] = {
+        "workers": 2,
+        "back_off_s": 0.02,
+        "retries": 2,
+        "crew": crew,
+        "journal": journal,
+    } | options
     config = given.pop("config", Config())
     stop = given.pop("stop", None)
     return run_archive(str(source), str(target), config, Options(**given), on_event, stop)
