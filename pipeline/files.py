@@ -24,6 +24,7 @@ from veilcast.errors import (
 )
 
 _CHUNK = 1 << 20
+_PART_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 Stamp = tuple[int, int, int]  # inode, bytes, nanoseconds of the last change
@@ -130,22 +131,38 @@ def reserve(target: Path, overwrite: bool) -> Iterator[Part]:
         raise _exists(target)
     path = part_of(target)
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        fd = os.open(path, _PART_FLAGS, 0o666)
     except OSError as error:
         raise translated(error, target) from None
+    except BaseException:  # a signal's exit, raised after the call made the file and before it had a name
+        with contextlib.suppress(OSError):
+            _drop(path, os.open(path, _PART_FLAGS & ~os.O_CREAT))
+        raise
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputExists(f"another run is writing {target}; wait for it or name another file") from None
+        if not (_locked(fd) and _same_file(path, fd)):  # else it became another run's output meanwhile
+            raise OutputExists(f"another run is writing {target}; wait for it or name another file")
         os.ftruncate(fd, 0)
-        try:
-            yield Part(target, fd)
-        finally:
-            if _same_file(path, fd):  # not so after a commit
-                path.unlink(missing_ok=True)
+        yield Part(target, fd)
+    finally:
+        _drop(path, fd)
+
+
+def _drop(path: Path, fd: int) -> None:
+    """Closes the open file; removes it too unless it has its final name or belongs to another run."""
+    try:
+        if _same_file(path, fd) and _locked(fd):
+            path.unlink(missing_ok=True)
     finally:
         os.close(fd)
+
+
+def _locked(fd: int) -> bool:
+    """Locks the open file against every other; false where another one holds it."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _same_file(path: Path, fd: int) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
+import pkgutil
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,6 +66,41 @@ def test_two_runs_never_write_the_same_output(tmp_path: Path) -> None:
         with pytest.raises(OutputExists, match="another run"), reserve(target, overwrite=False):
             pass
         part.commit(overwrite=False)
+    assert target.read_bytes() == b"first"
+
+
+@pytest.mark.parametrize("call", ["os.open", "fcntl.flock", "os.ftruncate"])
+def test_a_signal_between_any_two_steps_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    real = pkgutil.resolve_name(call)
+
+    def interrupted(*args: object) -> None:
+        monkeypatch.undo()  # once: what cleans up is not interrupted again
+        real(*args)
+        sys.exit(143)  # as the handler of SIGTERM does, before the caller sees the result
+
+    monkeypatch.setattr(call, interrupted)
+    with pytest.raises(SystemExit), reserve(tmp_path / "out.mp4", overwrite=False):
+        pytest.fail("the block is not reached")
+    assert names(tmp_path) == []
+
+
+def test_a_run_that_finishes_while_another_begins_keeps_its_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "out.mp4"
+    real = fcntl.flock
+
+    def overtaken(fd: int, how: int) -> None:  # the other run commits between our open and our lock
+        if target.with_name("out.mp4.part").exists():
+            target.with_name("out.mp4.part").write_bytes(b"first")
+            target.with_name("out.mp4.part").rename(target)
+        real(fd, how)
+
+    monkeypatch.setattr("fcntl.flock", overtaken)
+    with pytest.raises(OutputExists, match="another run"), reserve(target, overwrite=True):
+        pass
     assert target.read_bytes() == b"first"
 
 
