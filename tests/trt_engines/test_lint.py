@@ -1,4 +1,7 @@
-"""Networks as they are exported pass polygraphy's lint: what other builders stumble over is not in them."""
+"""Networks as they are exported pass polygraphy's lint: what other builders stumble over is not in them.
+
+Not in bfloat16: the lint runs each node in numpy, which has no such type, and fails on every one.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ def test_the_lint_finds_what_is_broken(tmp_path: Path) -> None:
     assert any(entry["level"] == "exception" for entry in lint(broken, tmp_path))
 
 
-@pytest.mark.parametrize("form", ["unet", "decoder", "both in one graph", "fp16", "bf16"])
+@pytest.mark.parametrize("form", ["unet", "decoder", "both in one graph", "fp16"])
 def test_the_generators_networks_are_clean(
     form: str,
     exported: dict[str, bytes],  # noqa: F811  a fixture
@@ -48,7 +51,6 @@ def test_the_generators_networks_are_clean(
     forms = {
         "both in one graph": lambda: unrolled(exported["unet"], exported["decoder"], [1, 0.5]),
         "fp16": lambda: half(exported["unet"], "fp16"),
-        "bf16": lambda: half(exported["unet"], "bf16"),
     }
     data = forms[form]() if form in forms else exported[form]
     entries = lint(data, tmp_path)
