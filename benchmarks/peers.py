@@ -36,6 +36,7 @@ OURS = ("solid", "mosaic", "blur", *(("synthetic",) if (built_in() / MANIFEST).e
 THEIRS = ("solid", "mosaic", "blur")
 # its default, and frames keep their size: otherwise the writer scales them to multiples of 16
 FFMPEG = '{"codec": "libx264", "macro_block_size": 1}'
+SEEN = 0.5  # share of faces still found from which their pose means anything
 Result = dict[str, Any]
 
 
@@ -160,7 +161,7 @@ def figures(result: Result) -> list[str]:
         f"{coverage['longest_run']} frames",
         ", ".join(rates),
         "–" if seen is None else f"{seen:.1%}",
-        "–" if pose is None else f"{pose:.1f}°",
+        "–" if pose is None or not seen or seen < SEEN else f"{pose:.1f}°",
         f"{coverage['false_cover']:.2%}",
         f"{result['quality']['outside_difference_levels']:.2f} levels",
     ]
