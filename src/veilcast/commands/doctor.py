@@ -76,6 +76,7 @@ def camera_address(camera: str, credentials: Path | None) -> Address:
 def look_at(address: Address, transport: Literal["tcp", "udp"]) -> str:
     """What a camera sends, from its first two seconds. Raises StreamLost and what else reading raises."""
     from veilcast.config import Config, overlay
+    from veilcast.errors import StreamLost
     from veilcast.pipeline.clocks import TICKS, Clock
     from veilcast.pipeline.receiving import connecting
 
@@ -84,11 +85,15 @@ def look_at(address: Address, transport: Literal["tcp", "udp"]) -> str:
     pictures = damaged = 0
     first_s = None
     with connecting(address, config)(clock, start_s, None)(0) as receiver:
-        for arrival in receiver.frames():
-            first_s = first_s or arrival.arrived_s
-            pictures, damaged = pictures + 1, damaged + arrival.frame.damaged
-            if arrival.arrived_s - first_s > LOOK_S or pictures >= MOST_PICTURES:
-                break
+        try:
+            for arrival in receiver.frames():
+                first_s = first_s or arrival.arrived_s
+                pictures, damaged = pictures + 1, damaged + arrival.frame.damaged
+                if arrival.arrived_s - first_s > LOOK_S or pictures >= MOST_PICTURES:
+                    break
+        except StreamLost:
+            if not pictures:  # else it is short, or a file
+                raise
         facts = receiver.facts
     width, height = facts["size"]
     return (
