@@ -372,7 +372,7 @@ MUTANTS = [
            "pipeline.relay:RtspWatch._judge", returns(None),
            "tests.pipeline.test_live_peers:test_what_a_peer_says_is_read_along_however_it_is_cut",
            (b"RTSP/1.0 302 Found\r\nLocation: x\r\n\r\n", "redirects", 7)),
-    Mutant("any host may be reached", Threat.MEDIA, "relay", "pipeline.relay:permitted",
+    Mutant("any host may be reached", Threat.MEDIA, "relay", f"{PEERS}:permitted",
            returns(lambda name, ip: True), f"{PEERS}:test_a_host_that_is_not_allowed_is_not_reached"),
     Mutant("the output is written under its final name", Threat.KILLED, "outputs", "pipeline.files:part_of",
            lambda part_of: lambda target: target,
