@@ -14,7 +14,6 @@ import queue
 import secrets
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +40,8 @@ IN_FLIGHT = 4  # answers of an actor that nobody has taken yet: then it waits
 STORE_BYTES = 100 << 20  # Ray's object store: only jobs and reports lie in it
 EVERY_S = 2.0  # between two steps of progress: each costs the driver some milliseconds
 POLL_S = 0.05
+SILENT_S = 30.0  # without a message after which an actor counts as lost, whatever Ray says of its node
+ROOM_S = 600.0  # that an actor may wait for room in the cluster
 OPEN_S = 60.0
 
 
@@ -51,8 +52,12 @@ class Host:
         os.umask(0o077)
         self._workers = Workers(program=program)
 
+    def ready(self) -> bool:
+        """Says that the actor is there."""
+        return True
+
     def perform(self, job: Json, limits: Json) -> Iterator[Json]:
-        """Steps of progress, then {"result": ...} or {"error": kind, "message": text}."""
+        """Steps of progress or {} every EVERY_S, then {"result": ...} or {"error": kind, "message": text}."""
         steps: queue.Queue[Progress] = queue.Queue()  # segments, and one step every EVERY_S: no more
         due_s = 0.0
 
@@ -66,10 +71,17 @@ class Host:
 
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(self._workers.perform, job, Limits.model_validate(limits), heard)
+            told_s = time.monotonic()
             while not (answer.done() and steps.empty()):
-                with contextlib.suppress(queue.Empty):
+                try:
                     step = steps.get(timeout=POLL_S)
+                except queue.Empty:
+                    if time.monotonic() < told_s + EVERY_S:
+                        continue
+                    yield {}
+                else:
                     yield {"progress": [step.stage, step.done, step.total]}
+                told_s = time.monotonic()
         try:
             yield {"result": answer.result()}
         except VeilcastError as error:
@@ -79,23 +91,14 @@ class Host:
 class ActorPost:
     """A post that is an actor. One that is lost with its node is replaced wherever there is room."""
 
-    def __init__(self, program: Sequence[str]) -> None:
-        self._program = tuple(program)
+    def __init__(self, program: Sequence[str], silent_s: float = SILENT_S) -> None:
+        self._program, self._silent_s = tuple(program), silent_s
         self._actor: Any = None
-        self._left = threading.Event()
 
     def perform(self, job: Json, limits: Limits, on_progress: OnProgress) -> Json:
         try:
-            if self._actor is None:
-                made = ray.remote(Host).options(
-                    num_cpus=1, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
-                )
-                self._actor = made.remote(self._program)
-            asked = self._actor.perform.options(
-                num_returns="streaming", _generator_backpressure_num_objects=IN_FLIGHT
-            ).remote(job, limits.model_dump(mode="json"))
-            for reference in asked:
-                match ray.get(reference):
+            for message in self._messages(job, limits):
+                match message:
                     case {"progress": [str(stage), int(done), total]}:
                         on_progress(Progress(stage, done, total))
                     case {"result": dict(result)}:
@@ -107,6 +110,27 @@ class ActorPost:
             raise WorkerDied(f"an actor or its node was lost ({type(error).__name__})") from None
         self.leave()
         raise WorkerDied("an actor ended without an answer")
+
+    def _messages(self, job: Json, limits: Limits) -> Iterator[Json]:
+        """What the actor says. Raises WorkerDied where it falls silent: a stream from a node that is lost
+        may never end. Raises RayError."""
+        if self._actor is None:
+            made = ray.remote(Host).options(
+                num_cpus=1, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
+            )
+            self._actor = made.remote(self._program)
+            ray.get(self._actor.ready.remote(), timeout=ROOM_S)
+        asked = self._actor.perform.options(
+            num_returns="streaming", _generator_backpressure_num_objects=IN_FLIGHT
+        ).remote(job, limits.model_dump(mode="json"))
+        while ray.wait([asked], timeout=self._silent_s)[0]:
+            try:
+                reference = next(asked)
+            except StopIteration:
+                return
+            yield ray.get(reference, timeout=self._silent_s)
+        self.leave()
+        raise WorkerDied(f"an actor was not heard of for {self._silent_s:g} s")
 
     def leave(self) -> None:
         actor, self._actor = self._actor, None
@@ -122,12 +146,18 @@ class RayCrew(PostedCrew):
     Raises ConfigError where the cluster does not answer.
     """
 
-    def __init__(self, size: int, address: str = "local", program: Sequence[str] = WORKER) -> None:
+    def __init__(
+        self,
+        size: int,
+        address: str = "local",
+        program: Sequence[str] = WORKER,
+        silent_s: float = SILENT_S,
+    ) -> None:
         self._folder: Path | None = None
         self._mine = not ray.is_initialized()
         if self._mine:
             self._open(size, address)
-        super().__init__([ActorPost(program) for _ in range(size)])
+        super().__init__([ActorPost(program, silent_s) for _ in range(size)])
 
     def close(self) -> None:
         super().close()

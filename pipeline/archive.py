@@ -25,6 +25,7 @@ from veilcast.errors import (
     NotWritable,
     OutputExists,
     UnsupportedMedia,
+    WorkerError,
 )
 from veilcast.pipeline import report, sniff
 from veilcast.pipeline.containers import telling_suffix
@@ -299,7 +300,7 @@ def _kept(job: Job, facts: Json) -> dict[int, str]:
     """Segments of an earlier attempt that are still what was written."""
     kept: dict[int, str] = {}
     for number, digest in job.journal.segments(job.row.number).items():
-        with suppress(DamagedMedia):
+        with suppress(WorkerError):
             if number < len(facts["cuts"]):
                 open_segment(segment_path(job.place.work(job.row.number), number), digest)
                 kept[number] = digest

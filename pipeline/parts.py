@@ -9,6 +9,7 @@ segments, join them. What lies between is in the file's own folder; `jobs.run` d
 from __future__ import annotations
 
 import json
+import uuid
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,7 +101,7 @@ def _rendered(job: Json, facts: Json, cut: Cut, back_s: int | None, on_frame: On
     end_frame = facts["cuts"][end - 1]["end"]
     rows = _Rows(folder, Fraction(facts["time_base"]))
     ledgers = {n: Ledger(first=facts["cuts"][n]["first"]) for n in range(first, end)}
-    scratch = folder / f"scratch-{first:06d}{job['suffix']}"
+    scratch = folder / f"scratch-{uuid.uuid4().hex}{job['suffix']}"
     done: Json = {}
 
     def on_segment(number: int, sha256: str) -> None:
@@ -162,7 +163,7 @@ class _Rows:
 
 def join(job: Json, on_frame: OnFrame) -> Json:
     """Joins the segments with these hashes (`job["segments"]`, in order) as `job["target"]`. Answers as
-    `jobs.run` does. Raises DamagedMedia for a segment that is not what was written."""
+    `jobs.run` does. Raises WorkerDied for a segment that is not what was written."""
     config, folder = Config.model_validate(job["config"]), Path(job["folder"])
     facts = json.loads((folder / "file.json").read_text())
     reads = array("q")

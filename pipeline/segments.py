@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import struct
+import uuid
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,10 +19,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from veilcast.config import Encode
-from veilcast.errors import DamagedMedia, PrivacyTripped
+from veilcast.errors import PrivacyTripped, WorkerDied
 from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.encode import NO_TAGS, SEGMENT_FRAMES, Encoder, packed, writing
-from veilcast.pipeline.files import part_of
 from veilcast.pipeline.ledger import Fate, Ledger, Stretch
 
 Json = dict[str, Any]
@@ -57,6 +57,8 @@ class SegmentEncoder(Encoder):
         super().__init__(decoder, scratch, settings, tags)
         self._folder, self._number = folder, number
         self._ledger_of, self._on_segment = ledger_of, on_segment
+        # a name of its own: an actor that is given up may still be writing the same segment
+        self._own = uuid.uuid4().hex
         self._file: BinaryIO | None = None
         self._frames: list[FrameNote] = []
         self._notes: list[PacketNote] = []
@@ -82,9 +84,8 @@ class SegmentEncoder(Encoder):
         self._begin_segment()
 
     def _mux_video(self, packets: Sequence[Any], last: bool = False) -> None:
-        path = part_of(segment_path(self._folder, self._number))
         if self._file is None:
-            self._file = path.open("wb")
+            self._file = self._part().open("wb")
         for packet in packets:
             data = bytes(packet)
             self._file.write(data)
@@ -96,6 +97,9 @@ class SegmentEncoder(Encoder):
 
     def _mux_copies(self, packets: Iterable[Any]) -> None:
         """They are added when the segments are joined."""
+
+    def _part(self) -> Path:
+        return self._folder / f"part-{self._number:06d}-{self._own}"
 
     def _finish(self) -> None:
         """What the encoder still holds, the index, the disk, the name."""
@@ -116,10 +120,9 @@ class SegmentEncoder(Encoder):
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        path = segment_path(self._folder, self._number)
-        with part_of(path).open("rb") as file:
+        with self._part().open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        part_of(path).rename(path)
+        self._part().rename(segment_path(self._folder, self._number))
         self._on_segment(self._number, sha256)
         self._number += 1
         self._file, self._frames, self._notes = None, [], []
@@ -150,19 +153,19 @@ def _read(file: BinaryIO, note: PacketNote) -> Any:
 
 
 def open_segment(path: Path, sha256: str) -> Segment:
-    """Raises DamagedMedia unless the file is the one that was written."""
+    """Raises WorkerDied, as its work is to be done again, unless the file is the one that was written."""
     try:
         with path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-                raise DamagedMedia(f"{path.name} is not what was written; it is rendered again")
+                raise WorkerDied(f"{path.name} is not what was written; it is rendered again")
             file.seek(-_END.size, os.SEEK_END)
             size, magic = _END.unpack(file.read(_END.size))
             if magic != MAGIC:
-                raise DamagedMedia(f"{path.name} is no segment; it is rendered again")
+                raise WorkerDied(f"{path.name} is no segment; it is rendered again")
             file.seek(-_END.size - size, os.SEEK_END)
             told = json.loads(file.read(size))
     except OSError as error:
-        raise DamagedMedia(f"{path.name} cannot be read ({error.strerror}); it is rendered again") from None
+        raise WorkerDied(f"{path.name} cannot be read ({error.strerror}); it is rendered again") from None
     stretches = [Stretch(s["first"], s["last"], Fate(s["fate"]), s["reason"]) for s in told["stretches"]]
     return Segment(path, told["number"], told["frames"], told["packets"], stretches)
 

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -255,4 +256,7 @@ class Remote:
 
 def _remote_stamp(facts: dict[str, Any]) -> str:
     marks = (facts.get(key) for key in ("ETag", "etag", "md5Hash", "LastModified", "mtime", "created"))
-    return f"{facts.get('size')} {next((m for m in marks if m is not None), '')}"
+    mark = next((m for m in marks if m is not None), "")
+    # drivers list a time as a number and tell it alone as a date, an ETag with and without its quotes
+    text = str(mark.timestamp() if isinstance(mark, datetime) else mark).strip('"')
+    return f"{facts.get('size')} {text}"

@@ -52,6 +52,9 @@ FILES = "tests.pipeline.test_oracle_files"
 OUTPUTS = "tests.pipeline.test_files"
 UNITS = "tests.pipeline.test_live_units"
 PEERS = "tests.pipeline.test_live_peers"
+SEGMENTS = "tests.pipeline.test_segments"
+STORES = "tests.pipeline.test_stores"
+KILLS = "tests.pipeline.test_kills"
 SMOOTHING = "tests.trackers.test_smoothing"
 ONLINE = "tests.trackers.test_online"
 
@@ -69,6 +72,17 @@ def value(new: Any) -> Callable[[Any], Any]:
 def without(predicate: Callable[[Any], bool]) -> Callable[[Any], Any]:
     """`regions` that forgets the tracks for which `predicate` holds."""
     return lambda original: lambda tracks, *rest: original([t for t in tracks if not predicate(t)], *rest)
+
+
+def _whatever_is_sealed(sha256: Any) -> Any:
+    """The hash of every file is that of the first one."""
+    known: list[str] = []
+
+    def mutant(path: Any) -> str:
+        known.append(sha256(path))
+        return known[0]
+
+    return mutant
 
 
 def _hits_only(place: Any) -> Any:
@@ -379,6 +393,16 @@ MUTANTS = [
            f"{OUTPUTS}:test_an_output_appears_only_when_it_is_committed"),
     Mutant("a half-written file stays", Threat.KILLED, "outputs", "pipeline.files:_same_file",
            returns(False), f"{OUTPUTS}:test_an_abandoned_output_leaves_nothing"),
+    Mutant("segments are joined whatever is missing", Threat.KILLED, "segments", "pipeline.ledger:Ledger.balance",
+           returns(None), f"{SEGMENTS}:test_every_frame_has_its_fate_once"),
+    Mutant("a segment that changed on the disk is taken", Threat.KILLED, "segments",
+           f"{SEGMENTS}:open_segment", returns(None), f"{SEGMENTS}:test_a_damaged_segment_is_noticed"),
+    Mutant("a frame that was sought is taken unseen", Threat.KILLED, "segments", "pipeline.sections:hashed",
+           returns("0" * 32), f"{SEGMENTS}:test_a_frame_that_is_sought_is_the_one_that_was_looked_at"),
+    Mutant("a name may lead out of its folder", Threat.SECRETS, "stores", f"{STORES}:is_safe", returns(True),
+           f"{STORES}:test_names_that_lead_elsewhere_are_refused", ("../x.mp4",)),
+    Mutant("whatever lies under the name is the output", Threat.KILLED, "archive", "pipeline.archive:sha256",
+           _whatever_is_sealed, f"{KILLS}:test_something_else_under_the_name_is_not_taken_for_the_output"),
 ]
 # fmt: on
 # fmt: on

@@ -80,8 +80,11 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     options = {"endpoint_url": f"http://{host}:{port}", "skip_instance_cache": True}
     import s3fs
 
-    s3fs.S3FileSystem(**options).mkdir("cams")
+    system = s3fs.S3FileSystem(**options)
+    system.mkdir("cams")
     yield options
+    system.invalidate_cache()
+    system.rm("cams", recursive=True)  # what the server holds outlives it
     server.stop()
 
 
@@ -142,7 +145,7 @@ def test_an_archive_in_s3_survives_faults_and_arrives_whole(
     opened: list[Faulty] = []
 
     def faulty(url: str, options: dict[str, Any] | None = None) -> Any:
-        opened.append(Faulty(stores.Remote(url, system, url.removeprefix("s3://")), every=3))
+        opened.append(Faulty(stores.Remote(url, system, url.removeprefix("s3://")), every=2))
         return opened[-1]
 
     monkeypatch.setattr("veilcast.pipeline.batch.open_store", faulty)

@@ -14,7 +14,7 @@ from tests.clips import clip
 from tests.media import Clip
 
 from veilcast.config import Config, overlay
-from veilcast.errors import DamagedMedia, PrivacyTripped
+from veilcast.errors import PrivacyTripped, WorkerDied
 from veilcast.pipeline import encode, jobs, parts, sections, segments
 from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.ledger import Fate, Stretch
@@ -170,19 +170,23 @@ def test_segments_in_one_go_are_the_same_as_one_by_one(tmp_path: Path) -> None:
     assert made.hashes == one_by_one
 
 
-def test_a_damaged_segment_is_noticed(tmp_path: Path) -> None:
+def test_a_damaged_segment_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten(monkeypatch)
     made = Parts.begun(clip(tmp_path / "in.mp4"), tmp_path)
     made.render(0, 4)
     path = segment_path(made.folder, 2)
     data = bytearray(path.read_bytes())
     data[10] ^= 1
     path.write_bytes(data)
-    with pytest.raises(DamagedMedia, match="not what was written"):
+    with pytest.raises(WorkerDied, match="not what was written"):
         open_segment(path, made.hashes[2])
 
 
-def test_a_frame_that_is_sought_is_the_one_that_was_looked_at(tmp_path: Path) -> None:
+def test_a_frame_that_is_sought_is_the_one_that_was_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where a container leads elsewhere, the part is decoded from the beginning."""
+    shorten(monkeypatch)
     made = Parts.begun(clip(tmp_path / "in.mp4"), tmp_path)
     right = sections.Cut.of(made.facts["cuts"][2])
     wrong = sections.Cut(right.number, right.first, right.end, right.pts, "0" * 32)

@@ -126,6 +126,7 @@ def test_memory_is_a_store_too(tmp_path: Path) -> None:
     assert (tmp_path / "b.mp4").read_bytes() == source.read_bytes()
     assert store.head("deep/a.mp4") == source.read_bytes()[:4096]
     assert store.stamp("nothing") is None
+    assert store.stamp("deep/a.mp4") == next(store.walk()).stamp
 
 
 def test_a_folder_of_this_machine_is_read_where_it_is(tmp_path: Path) -> None:
