@@ -53,6 +53,7 @@ def test_ray_gives_the_same_bytes_and_is_closed_to_others(tmp_path: Path) -> Non
     assert not any(seen["token"] in part for part in seen["argv"])
 
 
+@pytest.mark.slow
 def test_a_node_that_is_lost_in_the_middle_costs_no_frame(tmp_path: Path) -> None:
     source = archive(tmp_path / "in", 6, frames=60)
     run(source, tmp_path / "alone", tmp_path / "job0")
