@@ -2,11 +2,13 @@
 
     python -m benchmarks.peers [CLIP...] --out peers.json --table peers.md
     python -m benchmarks.peers CLIP --add 'mine=my-program {in} --output {out}'
+    python -m benchmarks.report       # the table into the README
 
 Every method writes every clip, `veilcast evaluate` measures every output against its clip with the same
 networks, and the table has one row for each method over all clips. deface 1.5.0 runs at its defaults in
 an environment of its own, but for a setting of its writer that keeps the frames' size. A method whose
-output has other frames or another size than its clip cannot be compared, and the table says so.
+output has other frames or another size than its clip cannot be compared, and the table says so. A run
+that was stopped goes on where it was: what --out has of the same clips is kept, unless --again.
 """
 
 from __future__ import annotations
@@ -18,18 +20,23 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import peer
 from benchmarks.clips import clips_at_hand
+from benchmarks.speed import processor
+
+from veilcast.pipeline.generator_model import MANIFEST
+from veilcast.pipeline.studio import built_in
 
 CLIPS = ("group7_stock_640x360.mp4", "talk_WDA_a_512.mp4", "stage_multi_hamilton_640x360.mp4")
-OURS = ("solid", "mosaic", "blur")
+OURS = ("solid", "mosaic", "blur", *(("synthetic",) if (built_in() / MANIFEST).exists() else ()))
 THEIRS = ("solid", "mosaic", "blur")
 # its default, and frames keep their size: otherwise the writer scales them to multiples of 16
 FFMPEG = '{"codec": "libx264", "macro_block_size": 1}'
+SEEN = 0.5  # share of faces still found from which their pose means anything
 Result = dict[str, Any]
 
 
@@ -44,20 +51,33 @@ def main() -> None:
     parser.add_argument("--ours", default=",".join(OURS), help="methods of veilcast, by comma")
     parser.add_argument("--theirs", default=",".join(THEIRS), help="methods of deface, by comma")
     parser.add_argument("--every", type=int, default=6, help="as of veilcast evaluate")
+    parser.add_argument("--again", action="store_true", help="also measure what --out has already")
     options = parser.parse_args()
     clips = options.clips or clips_at_hand(CLIPS)
-    results = {}
+    facts = {"processor": processor(), "clips": [c.name for c in clips], "every": options.every}
+    results = {} if options.again else known(options.out, facts)
     with tempfile.TemporaryDirectory(prefix="veilcast-peers-") as scratch:
         for name, command in methods(options.ours, options.theirs, options.add).items():
+            if name in results:
+                continue
             print(name, file=sys.stderr, flush=True)
             results[name] = measured(clips, command, Path(scratch) / name.replace(" ", "-"), options.every)
-    options.out.write_text(
-        json.dumps({"clips": [c.name for c in clips], "methods": results}, indent=1) + "\n"
-    )
+            options.out.write_text(json.dumps({**facts, "methods": results}, indent=1) + "\n")
     text = table(results)
     if options.table:
         options.table.write_text(text)
     print(text)
+
+
+def known(path: Path, facts: Mapping[str, Any]) -> dict[str, Result]:
+    """What a run before has measured of the same clips in the same way; failures are tried again."""
+    try:
+        before = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    if any(before.get(key) != value for key, value in facts.items()):
+        return {}
+    return {name: result for name, result in before["methods"].items() if "error" not in result}
 
 
 def methods(ours: str, theirs: str, added: Sequence[str]) -> dict[str, list[str]]:
@@ -96,8 +116,13 @@ def measured(clips: Sequence[Path], command: Sequence[str], folder: Path, every:
     done = subprocess.run(list(map(str, evaluate)), capture_output=True, text=True)
     if done.returncode:
         return {"error": last_line(done.stderr)}
-    values: Result = json.loads(result.read_text())
-    return values
+    return kept(json.loads(result.read_text()))
+
+
+def kept(result: Result) -> Result:
+    """The figures without the curves, which are long."""
+    rows = [{k: v for k, v in row.items() if k != "det_curve_far_frr"} for row in result["reidentification"]]
+    return {**result, "reidentification": rows}
 
 
 def last_line(text: str) -> str:
@@ -132,11 +157,11 @@ def figures(result: Result) -> list[str]:
     rates = (f"{r['tar']:.3f} ({r['tar_upper']:.3f})" for r in result["reidentification"])
     pose, seen = (utility[key]["mean"] for key in ("pose_error_degrees", "detected_share"))
     return [
-        f"{coverage['exposed']} of {coverage['faces']}",
+        f"{coverage['exposed']:,} of {coverage['faces']:,}",
         f"{coverage['longest_run']} frames",
         ", ".join(rates),
         "–" if seen is None else f"{seen:.1%}",
-        "–" if pose is None else f"{pose:.1f}°",
+        "–" if pose is None or not seen or seen < SEEN else f"{pose:.1f}°",
         f"{coverage['false_cover']:.2%}",
         f"{result['quality']['outside_difference_levels']:.2f} levels",
     ]

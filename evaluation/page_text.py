@@ -11,8 +11,8 @@ STYLE = """
   --tint:#212129;--a:#7fb0ff;--b:#ff9a76;--c:#7fd39a;--d:#cf9cf2}}
 *{box-sizing:border-box}body{margin:0 auto;max-width:60rem;padding:1.2rem;
   font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper)}
-h1{font-size:1.6rem;margin:.2rem 0}h2{font-size:1.2rem;margin:2rem 0 .3rem}h3{font-size:1rem;
-  margin:1.2rem 0 .3rem}
+h1{font-size:1.6rem;margin:.2rem 0;overflow-wrap:anywhere}
+h2{font-size:1.2rem;margin:2rem 0 .3rem}h3{font-size:1rem;margin:1.2rem 0 .3rem}
 p{margin:.3rem 0}.note{color:var(--soft);font-size:.9rem}
 .heads{display:grid;grid-template-columns:repeat(auto-fit,minmax(11rem,1fr));gap:.6rem;margin:1rem 0}
 .heads div{background:var(--tint);border-radius:.5rem;padding:.6rem .8rem}.heads b{display:block;

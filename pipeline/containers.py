@@ -41,6 +41,11 @@ def muxer_for(target: Path, source_format: str) -> str:
     return SAME.get(source_format, source_format)
 
 
+def telling_suffix(target: Path) -> str:
+    """The part of a name that says its container; "" where none does."""
+    return next((s for s in reversed(target.suffixes) if s[1:].lower() in MUXERS), "")
+
+
 def muxer_options(muxer: str, video: Fraction, others: Iterable[Fraction]) -> dict[str, str]:
     """Options that keep time as it is. `video`, `others`: time bases of the streams, in seconds."""
     if muxer in ("mp4", "mov"):

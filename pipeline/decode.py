@@ -111,6 +111,7 @@ class Decoder:
         self._carriers: dict[int, Carrier] = {}
         self._unreadable = False  # the container could not be read since the last packet
         self._end = Fraction(0)  # seconds, of all streams
+        self.packets_read = 0  # of all streams, so far
         self.container = open_input(source)
         self._tally = Tally(trusted=self.container.format.name not in UNSTAMPED)
         try:
@@ -195,6 +196,17 @@ class Decoder:
     def carrier(self, index: int) -> Carrier:
         """The decoded frame itself. Once: it is forgotten here."""
         return self._carriers.pop(index)
+
+    def skim(self, packets_read: int | None) -> list[av.Packet[Any]]:
+        """Reads on without decoding until so many packets were read in all, None = to the end. Gives what
+        the other streams brought since the last frame."""
+        demuxed = self._demux()
+        with translated(self.source, "reading"):
+            while packets_read is None or self.packets_read < packets_read:
+                if next(demuxed) is None:
+                    break
+        passengers, self.passengers = self.passengers, []
+        return passengers
 
     # -- frames
 
@@ -326,6 +338,7 @@ class Decoder:
     def _demux(self) -> Iterator[av.Packet[Any] | None]:
         """The video's packets, None at the end; those of carried streams go to `passengers`."""
         for packet in self._read():
+            self.packets_read += 1
             if packet.size == 0:  # av's flush packet, or an avi's "nothing new"
                 continue
             if packet.pts is not None:

@@ -49,6 +49,10 @@ class FaceFinder:
         self._schedule = Schedule(settings)
         self._cuts = CutFinder()
 
+    def anew(self) -> FaceFinder:
+        """The same networks for another stream."""
+        return FaceFinder(self._networks, self._settings)
+
     def find(self, frame: Frame) -> tuple[Face, ...] | None:
         """The faces in `frame`, boxes in displayed pixels; None = it was not looked at."""
         passes = self._passes(frame)

@@ -179,13 +179,16 @@ class Encoder:
         for own, safe in zip(views(picture, frame.format), frame.planes, strict=True):
             if own.ctypes.data != safe.ctypes.data:
                 own[...] = safe
-        number = len(self._pts)
-        self._pts.append(frame.pts)
-        self._durations[number] = self._last_duration = picture.duration or self._gap()
+        self._note(frame.pts, picture.duration)
         picture = self._named(picture)
-        picture.pts, picture.duration, picture.pict_type = number - self._segment, 1, 0
+        picture.pts, picture.duration, picture.pict_type = len(self._pts) - 1 - self._segment, 1, 0
         picture.time_base = self._context.time_base
         return picture
+
+    def _note(self, pts: int, duration: int) -> None:
+        """The time of the next frame; `duration` 0 = it states none."""
+        self._pts.append(pts)
+        self._durations[len(self._pts) - 1] = self._last_duration = duration or self._gap()
 
     def _on_time(self, frame: Frame) -> bool:
         """Whether a frame stands on the grid of the average rate, the first one at zero."""
@@ -208,6 +211,9 @@ class Encoder:
 
     def _end_segment(self) -> None:
         self._mux_video(self._context.encode(None))
+        self._begin_segment()
+
+    def _begin_segment(self) -> None:
         self._segment = len(self._pts)
         context = VideoCodecContext.create(self.choice.family.encoder, "w")
         assert isinstance(context, VideoCodecContext)  # by the kind of the encoder
@@ -216,7 +222,7 @@ class Encoder:
         self._context = context
 
     def _mux_video(self, packets: Sequence[av.Packet[Any]], last: bool = False) -> None:
-        for left, packet in enumerate(packets, 1 - len(packets)):
+        for left, packet in enumerate(map(bare, packets), 1 - len(packets)):
             number = self._segment + int(packet.pts or 0)
             packet.pts, packet.duration = self._pts[number], self._durations.pop(number)
             packet.dts = self._decoding_time(self._written - self._delay)
@@ -355,6 +361,19 @@ class Encoder:
         family, why = self.choice.family, self.choice.reason
         quality = f" at {family.quality} {family.default:g}" if family.quality else ""
         return f"anonymised, encoded by {family.encoder}{quality}" + (f" ({why})" if why else "")
+
+
+def bare(packet: av.Packet[Any]) -> av.Packet[Any]:
+    """The packet as it comes out of a segment on the disk: not marked as disposable, which a muxer would
+    note and nobody can set again."""
+    return packed(bytes(packet), packet.pts, packet.is_keyframe) if packet.is_disposable else packet
+
+
+def packed(data: bytes, pts: int | None, key: bool) -> av.Packet[Any]:
+    """An encoded picture."""
+    packet: av.Packet[Any] = av.Packet(data)
+    packet.pts, packet.is_keyframe = pts, key
+    return packet
 
 
 def comparable(streams: Iterable[str]) -> list[str]:

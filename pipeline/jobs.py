@@ -22,24 +22,25 @@ from veilcast.types import Frame
 
 if TYPE_CHECKING:
     from veilcast.pipeline.studio import Studio
+    from veilcast.pipeline.tasks import Tools
     from veilcast.trt_engines.models import Models
 
 Json = dict[str, Any]
 
 
-def run(job: Json, on_frame: OnFrame) -> Json:
+def run(job: Json, on_frame: OnFrame, tools: Tools) -> Json:
     Covers.of(Config.model_validate(job["config"]))  # zones without sense are told now, not after the search
-    with _studio(job, on_frame) as studio:
-        return _render(job, _found(job, on_frame), on_frame, studio)
+    with open_studio(job, on_frame) as studio:
+        return _render(job, _found(job, on_frame, tools), on_frame, studio)
 
 
-def render(job: Json, on_frame: OnFrame) -> Json:
-    with _studio(job, on_frame) as studio:
+def render(job: Json, on_frame: OnFrame, tools: Tools) -> Json:
+    with open_studio(job, on_frame) as studio:
         return _render(job, _read(job), on_frame, studio)
 
 
-def detect(job: Json, on_frame: OnFrame) -> Json:
-    plan = _found(job, on_frame)
+def detect(job: Json, on_frame: OnFrame, tools: Tools) -> Json:
+    plan = _found(job, on_frame, tools)
     with Path(job["target"]).open("w", encoding="utf-8") as out:
         write_plan(plan, out)
     return {"frames": len(plan), "tracks": [asdict(span) for span in spans(plan)]}
@@ -64,14 +65,10 @@ def waiting(still_alive: Callable[[], None]) -> Iterator[threading.Event]:
         thread.join()
 
 
-def _found(job: Json, on_frame: OnFrame) -> Plan:
-    from veilcast.pipeline.detect import open_detector  # inference takes a second to import
-
+def _found(job: Json, on_frame: OnFrame, tools: Tools) -> Plan:
     config = Config.model_validate(job["config"])
-    with (
-        waiting(lambda: on_frame("opening", 0, None)) as opened,
-        open_detector(config.detect, _models(job)) as finder,
-    ):
+    with waiting(lambda: on_frame("opening", 0, None)) as opened:
+        finder = tools.finder(config.detect, Path(job["models"]) if job["models"] else None)
 
         def found(stage: str, done: int, total: int | None) -> None:
             opened.set()
@@ -94,7 +91,7 @@ def _read(job: Json) -> Plan:
 
 
 @contextmanager
-def _studio(job: Json, on_frame: OnFrame) -> Iterator[Studio | None]:
+def open_studio(job: Json, on_frame: OnFrame) -> Iterator[Studio | None]:
     """What makes synthetic faces, where they are asked for; opened first, so that what is missing is told
     before any work."""
     config = Config.model_validate(job["config"])
@@ -109,7 +106,7 @@ def _studio(job: Json, on_frame: OnFrame) -> Iterator[Studio | None]:
         yield studio
 
 
-def _meet(studio: Studio, job: Json, plan: Plan, config: Config, on_frame: OnFrame) -> None:
+def meet(studio: Studio, job: Json, plan: Plan, config: Config, on_frame: OnFrame) -> None:
     """A pass over the file for the people in it. The file's own hash names its scope: the same file and key
     give the same faces."""
     source = Path(job["source"])
@@ -129,19 +126,22 @@ def _render(job: Json, plan: Plan, on_frame: OnFrame, studio: Studio | None) -> 
     config = Config.model_validate(job["config"])
     sheet = ContactSheet(moments(plan) if job["preview"] else frozenset())
     if studio:
-        _meet(studio, job, plan, config, on_frame)
+        meet(studio, job, plan, config, on_frame)
     painted = studio.painted if studio else unpainted
     rendered = render_file(Path(job["source"]), plan, Path(job["target"]), config, on_frame, sheet, painted)
     if job["preview"]:
         sheet.write(Path(job["preview"]))
-    return _told(rendered, plan) | ({"synthetic": studio.told()} if studio else {})
+    return told(rendered, [asdict(span) for span in spans(plan)]) | (
+        {"synthetic": studio.told()} if studio else {}
+    )
 
 
-def _told(rendered: Rendered, plan: Plan) -> Json:
+def told(rendered: Rendered, tracks: list[Json]) -> Json:
+    """What the parent hears of a video that was written."""
     return {
         "frames": rendered.frames,
         "ledger": _ledger(rendered.ledger),
-        "tracks": [asdict(span) for span in spans(plan)],
+        "tracks": tracks,
         "streams": [asdict(stream) for stream in rendered.streams],
         "expected": verification.to_json(rendered.expected),
         "media": rendered.media,

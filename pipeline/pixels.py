@@ -64,6 +64,49 @@ def paste_rgb(frame: Frame, rgb: Rgb, affine: Affine, mask: Float32[np.ndarray, 
         _blend(plane, to_patch @ _scaling(*sub), value, mask, (1 << frame.format.depth) - 1)
 
 
+def touched(
+    frame: Frame, affine: Affine, mask: Float32[np.ndarray, "s s"]
+) -> Iterator[tuple[Plane, tuple[slice, slice], Float32[np.ndarray, "h w"]]]:
+    """What `paste_rgb` with this affine and mask would write: each plane, the samples it reaches, and
+    their weights; those of weight 0 are not written."""
+    to_patch = _square(affine) @ _stored_to_displayed(frame)
+    for plane, sub in _colour_planes(frame):
+        samples, from_patch, size = _reached(plane, to_patch @ _scaling(*sub), mask.shape)
+        yield plane, samples, _weight(mask, from_patch, size)
+
+
+# what does the same elsewhere (gpu/) needs to know
+
+
+def plane_matrices(frame: Frame, affine: Affine) -> list[Matrix3]:
+    """For each colour plane: its samples -> pixels of the patch that `affine` cuts out of the display."""
+    to_patch = _square(affine) @ _stored_to_displayed(frame)
+    return [to_patch @ _scaling(*sub) for _, sub in _colour_planes(frame)]
+
+
+def reach(
+    plane_shape: tuple[int, ...], to_patch: Matrix3, shape: tuple[int, ...]
+) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1 of the samples of a plane that a patch of `shape` reaches."""
+    height, width = plane_shape
+    return _bounds(np.linalg.inv(to_patch), shape[1], shape[0], width, height)
+
+
+def to_rgb_matrix(frame: Frame) -> Float64[np.ndarray, "3 4"]:
+    """8-bit YUV samples of this frame -> RGB."""
+    matrix: Float64[np.ndarray, "3 4"] = np.linalg.inv(_from_rgb(frame))[:3]
+    return matrix
+
+
+def from_rgb_matrix(frame: Frame) -> Float64[np.ndarray, "3 4"]:
+    """RGB -> 8-bit YUV samples of this frame."""
+    return _from_rgb(frame)[:3]
+
+
+def _from_rgb(frame: Frame) -> Float64[np.ndarray, "4 4"]:
+    return _rgb_to_yuv(frame.colour, frame.size[1], 8, _is_full(frame))
+
+
 def luma(frame: Frame, size: tuple[int, int]) -> Plane:
     """A small grey picture (h, w) uint8 of the stored frame: enough to see whether it changed."""
     plane = frame.planes[1] if frame.format.family == "rgb" else frame.planes[0]
@@ -174,19 +217,35 @@ def _blend(
     mask: Float32[np.ndarray, "s s"],
     top: int,
 ) -> None:
-    side_h, side_w = value.shape
-    x0, y0, x1, y1 = _bounds(np.linalg.inv(to_patch), side_w, side_h, plane.shape[1], plane.shape[0])
-    shift = np.array([[1.0, 0, -x0], [0, 1, -y0], [0, 0, 1]])
-    from_patch = shift @ np.linalg.inv(to_patch)
-    size = (x1 - x0, y1 - y0)
+    (rows, columns), from_patch, size = _reached(plane, to_patch, value.shape)
     small_value, matrix = _shrunk(value, from_patch)
-    small_mask, _ = _shrunk(np.ascontiguousarray(mask, np.float32), from_patch)
-    warp = _for_cv2(matrix)
-    painted = cv2.warpAffine(small_value, warp, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    weight = cv2.warpAffine(small_mask, warp, size, flags=cv2.INTER_LINEAR, borderValue=0)
-    window = plane[y0:y1, x0:x1]
+    painted = cv2.warpAffine(
+        small_value, _for_cv2(matrix), size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    weight = _weight(mask, from_patch, size)
+    window = plane[rows, columns]
     mixed = np.clip(np.rint(window + weight * (painted - window)), 0, top).astype(plane.dtype)
     np.copyto(window, mixed, where=weight > 0)
+
+
+def _reached(
+    plane: Plane, to_patch: Matrix3, shape: tuple[int, ...]
+) -> tuple[tuple[slice, slice], Matrix3, tuple[int, int]]:
+    """The samples of the plane that a patch of `shape` reaches, patch -> those samples, their (w, h)."""
+    side_h, side_w = shape
+    x0, y0, x1, y1 = _bounds(np.linalg.inv(to_patch), side_w, side_h, plane.shape[1], plane.shape[0])
+    shift = np.array([[1.0, 0, -x0], [0, 1, -y0], [0, 0, 1]])
+    return (slice(y0, y1), slice(x0, x1)), shift @ np.linalg.inv(to_patch), (x1 - x0, y1 - y0)
+
+
+def _weight(
+    mask: Float32[np.ndarray, "s s"], from_patch: Matrix3, size: tuple[int, int]
+) -> Float32[np.ndarray, "h w"]:
+    small, matrix = _shrunk(np.ascontiguousarray(mask, np.float32), from_patch)
+    weight: Float32[np.ndarray, "h w"] = cv2.warpAffine(
+        small, _for_cv2(matrix), size, flags=cv2.INTER_LINEAR, borderValue=0
+    )
+    return weight
 
 
 # colour

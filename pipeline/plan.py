@@ -159,9 +159,9 @@ class FrameLine(_Line):
     faces: list[FaceLine]
 
 
-def write_plan(plan: Plan, out: TextIO) -> None:
-    """`plan` as D.jsonl."""
-    for frame in plan:
+def write_plan(plan: Plan, out: TextIO, frames: range | None = None) -> None:
+    """`plan`, or some frames in a row of it, as D.jsonl."""
+    for frame in plan if frames is None else map(plan.__getitem__, frames):
         line = {
             "frame": frame.index,
             "pts": frame.pts,
@@ -171,21 +171,22 @@ def write_plan(plan: Plan, out: TextIO) -> None:
         out.write(json.dumps(line) + "\n")
 
 
-def read_plan(path: Path, time_base: Fraction) -> Plan:
-    """The plan in a D.jsonl that a person may have edited. `time_base` is that of the video.
+def read_plan(path: Path, time_base: Fraction, first: int = 0) -> Plan:
+    """The plan in a D.jsonl that a person may have edited. `time_base` is that of the video; `first` the
+    number of the frame that it begins with.
 
     Raises ConfigError with the line number for anything that is malformed, missing or out of order.
     """
     try:
         with path.open(encoding="utf-8") as lines:
-            return _parse(path, lines, time_base)
+            return _parse(path, lines, time_base, first)
     except OSError as error:
         raise InputMissing(f"cannot read the detections {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not UTF-8 text; write it with `veilcast detect`") from None
 
 
-def _parse(path: Path, lines: Iterable[str], time_base: Fraction) -> Plan:
+def _parse(path: Path, lines: Iterable[str], time_base: Fraction, first: int) -> Plan:
     plan = Plan(time_base)
     for number, text in enumerate(lines, 1):
         if not text.strip():
@@ -194,9 +195,9 @@ def _parse(path: Path, lines: Iterable[str], time_base: Fraction) -> Plan:
             line = FrameLine.model_validate_json(text)
         except ValidationError as error:
             raise ConfigError(f"{path}, line {number}: {_first(error)}") from None
-        if line.frame != len(plan):
+        if line.frame != first + len(plan):
             raise ConfigError(
-                f"{path}, line {number}: expected frame {len(plan)}, found frame {line.frame}; "
+                f"{path}, line {number}: expected frame {first + len(plan)}, found frame {line.frame}; "
                 "every frame needs its line, in order"
             )
         plan.append(line.pts, [_from_line(face) for face in line.faces])

@@ -70,7 +70,9 @@ def refused(name: str, error: VeilcastError, config: Config) -> Json:
 
 def write(path: Path, report: Json) -> None:
     """On the disk when this returns."""
-    write_durably(path, json.dumps(report, indent=1, ensure_ascii=False).encode() + b"\n")
+    text = json.dumps(report, indent=1, ensure_ascii=False)
+    # a name that is no UTF-8 has halves of characters, which JSON writes as it does all others: \udce9
+    write_durably(path, text.encode(errors="backslashreplace") + b"\n")
 
 
 def settings(config: Config) -> Json:

@@ -20,7 +20,7 @@ from veilcast.pipeline.cover import NO_FACES, Painter, regions
 from veilcast.pipeline.cuts import CutFinder
 from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.encode import Encoder, Expected
-from veilcast.pipeline.gate import release
+from veilcast.pipeline.gate import SafeFrame, release
 from veilcast.pipeline.ledger import Ledger
 from veilcast.pipeline.plan import Plan
 from veilcast.pipeline.preview import Sampler, nobody
@@ -65,17 +65,26 @@ class Finder(Protocol):
         ...
 
 
+Tap = Callable[[Decoder, Iterator[Frame]], Iterator[Frame]]
+
+
+def untapped(decoder: Decoder, frames: Iterator[Frame]) -> Iterator[Frame]:
+    """Frames that nobody else looks at."""
+    return frames
+
+
 def run(source: Path, target: Path, config: Config, finder: Finder, on_frame: OnFrame) -> Rendered:
     """`source` with every face covered, as `target`."""
     plan = detect_file(source, config, finder, on_frame)
     return render_file(source, plan, target, config, on_frame)
 
 
-def detect_file(source: Path, config: Config, finder: Finder, on_frame: OnFrame) -> Plan:
-    """What to cover in each frame: detections, followed forward and smoothed backward over the file."""
+def detect_file(source: Path, config: Config, finder: Finder, on_frame: OnFrame, tap: Tap = untapped) -> Plan:
+    """What to cover in each frame: detections, followed forward and smoothed backward over the file. `tap`
+    sees each frame as it comes out of the decoder."""
     with (
         Decoder(source, config.limits, config.damaged) as decoder,
-        ahead(decoder.frames(), DEPTH) as frames,
+        ahead(tap(decoder, decoder.frames()), DEPTH) as frames,
         ahead(observed(finder.find_all(frames), CutFinder()), DEPTH) as looked,
     ):
         # filterpy takes a second to import: meanwhile the networks compile
@@ -122,15 +131,37 @@ def render_file(
     ):
         covers = Covers.of(config)
         with ahead(decoder.frames(), DEPTH) as frames, Behind(encoder.write, DEPTH) as out:
-            for frame, painters in painted((frame, planned(plan, frame)) for frame in frames):
-                wanted = covers.regions(frame, planned(plan, frame), start=plan.start)
-                with sampler(frame):
-                    safe = release(frame, wanted, config.cover, ledger, faces=painters)
+            scenes = ((frame, planned(plan, frame)) for frame in frames)
+            for safe in covered(scenes, covers, plan.start, lambda index: ledger, sampler, painted):
                 out.put(safe)
-                on_frame("covering", frame.index + 1, len(plan))
+                on_frame("covering", safe.index + 1, len(plan))
         encoder.close()
         ledger.balance(len(plan))
         return Rendered(len(plan), ledger, tuple(encoder.streams), encoder.expected, decoder.facts)
+
+
+def covered(
+    scenes: Scenes,
+    covers: Covers,
+    start: Fraction,
+    ledger_of: Callable[[int], Ledger],
+    sampler: Sampler = nobody,
+    painted: Paint = unpainted,
+) -> Iterator[SafeFrame]:
+    """Each frame with its faces covered. `start`: seconds at the file's first frame; `ledger_of`: where
+    the frame of an index is entered."""
+    faces: deque[tuple[Track, ...]] = deque()
+
+    def noted() -> Iterator[tuple[Frame, tuple[Track, ...]]]:
+        for frame, tracks in scenes:
+            faces.append(tracks)
+            yield frame, tracks
+
+    for frame, painters in painted(noted()):
+        wanted = covers.regions(frame, faces.popleft(), start)
+        with sampler(frame):
+            safe = release(frame, wanted, covers.config.cover, ledger_of(frame.index), faces=painters)
+        yield safe
 
 
 def marks(config: Config) -> Mapping[str, str]:

@@ -4,17 +4,19 @@ that look, the key. Two passes over a stream: `meet` its people, then have them 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+
 import veilcast.diffusion
 from veilcast.config import Synthetic
 from veilcast.counters import Counters
-from veilcast.diffusion.draw import ScopeKey
-from veilcast.errors import ConfigError
+from veilcast.diffusion.draw import ScopeKey, draw
+from veilcast.errors import ConfigError, EngineError
 from veilcast.pipeline import checks
 from veilcast.pipeline.generate import Generator, Guard
 from veilcast.pipeline.generator_model import GeneratorModel
@@ -64,11 +66,20 @@ class Studio:
     """A context manager. Raises ModelMissing, ModelCorrupt, EngineError, ConfigError when it is opened,
     before any work."""
 
-    def __init__(self, settings: Synthetic, models: Models, open_network: Open = open_engine) -> None:
+    def __init__(
+        self,
+        settings: Synthetic,
+        models: Models,
+        open_network: Open = open_engine,
+        patience_s: float = 30.0,
+    ) -> None:
+        """`patience_s`: how long the generator may take to answer, once."""
+        self._patience_s = patience_s
         self._key = read_key(settings)
         self._policy: Policy = parse_policy(settings.attributes)
         self._counters = Counters()
         self._people: dict[int, Persona] = {}
+        self._stream: Synthesiser | None = None
         with ExitStack() as stack:
             self._model = stack.enter_context(GeneratorModel(settings.model or built_in(), open_network))
 
@@ -87,7 +98,7 @@ class Studio:
             self._stack = stack.pop_all()
 
     def _guarded(self, generator: Generator) -> Guard:
-        return Guard(generator)
+        return Guard(generator, self._patience_s)
 
     def meet(self, frames: Iterable[Frame], plan: Plan, nonce: bytes) -> None:
         """Looks at the people of a whole file and issues their personas. `nonce` names the file: with the
@@ -104,6 +115,43 @@ class Studio:
         lifetimes = {track.id: (frame.index, frame.index) for track in tracks}
         met = self._observer.sources(self._observer.look(frame, tracks), lifetimes)
         return self._synthesiser(self._issued(met, nonce)).painters([(frame, tuple(tracks))])[0]
+
+    # -- streams, whose people are met one by one
+
+    @property
+    def known(self) -> Collection[int]:
+        """The tracks that have a persona."""
+        return self._people.keys()
+
+    def forget(self, keep: Collection[int] = ()) -> None:
+        """The people of all tracks but these."""
+        self._people = {track: self._people[track] for track in keep if track in self._people}
+        self._stream = None  # it reads the people that were; the next frame makes another
+
+    def meet_one(self, frame: Frame, track: Track, nonce: bytes) -> None:
+        """Issues a persona to a track that is seen well in this frame, away from everybody that is known.
+        Raises EngineError."""
+        met = self._observer.sources(
+            self._observer.look(frame, [track]), {track.id: (frame.index, frame.index)}
+        )
+        for source in met:
+            others = list(self._people.values())
+            avoid = [source.embeddings[0], *(p.source[0] for p in others)]
+            avoid += [p.identity.embedding for p in others]
+            space, shape = self._model.space(), self._model.latent_shape
+            draws = draw(
+                self._key, nonce, source.track, space, np.stack(avoid), self._policy.misfit(source.coarse)
+            )
+            self._people[track.id] = Persona([source], draws, shape)
+            self._counters.add("personas issued")
+
+    def next_painters(self, frame: Frame, tracks: Sequence[Track]) -> Painters:
+        """The painters of the stream's next frame. Raises EngineError where the generator is lost."""
+        if self._guard.lost:
+            raise EngineError("the generator hangs")
+        if self._stream is None:
+            self._stream = self._synthesiser(self._people)
+        return self._stream.painters([(frame, tuple(tracks))])[0]
 
     def _issued(self, found: Sequence[Source], nonce: bytes) -> dict[int, Persona]:
         groups = people(found, [recogniser.same_person for recogniser in self._recognisers])

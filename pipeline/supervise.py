@@ -63,9 +63,25 @@ def supervise(
     Raises the typed error that the child met, WorkerHung past a limit on time, WorkerDied when the
     child was killed, crashed or grew beyond its memory.
     """
-    with _child(job, pass_fds, program) as (process, messages):
-        watch = _Watch(process, limits)
-        for message in _messages(messages, watch):
+    with child(pass_fds, program) as worker:
+        return worker.perform(job, limits, on_progress)
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A worker process. It does one job after another; one that raised WorkerError is of no more use."""
+
+    process: subprocess.Popen[bytes]
+    answers: int  # file descriptor
+
+    def perform(self, job: Json, limits: Limits, on_progress: OnProgress = silent) -> Json:
+        """As `supervise`, in this process."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(json.dumps(job).encode() + b"\n")
+            self.process.stdin.flush()  # and stays open: its end tells the child that the parent is gone
+        watch = _Watch(self.process, limits)
+        for message in _messages(self.answers, watch):
             match message:
                 case {"progress": [str(stage), int(done), total]}:
                     watch.alive()
@@ -73,10 +89,10 @@ def supervise(
                 case {"result": dict(result)}:
                     return result
                 case {"error": str(name), "message": str(text)}:
-                    raise _error(name, text)
+                    raise error_named(name, text)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=_LAST_WORD_S)
-        raise WorkerDied(_died(process.returncode))
+            self.process.wait(timeout=_LAST_WORD_S)
+        raise WorkerDied(_died(self.process.returncode))
 
 
 class _Watch:
@@ -119,11 +135,8 @@ def resident_bytes(pid: int) -> int:
 
 
 @contextlib.contextmanager
-def _child(
-    job: Json, pass_fds: Sequence[int], program: Sequence[str]
-) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A worker that has been told its job, and the pipe that it answers on. Killed, with all that it
-    started, when the block is left."""
+def child(pass_fds: Sequence[int] = (), program: Sequence[str] = WORKER) -> Iterator[Child]:
+    """A worker that waits for jobs. Killed, with all that it started, when the block is left."""
     read_fd, write_fd = os.pipe()
     try:
         process = subprocess.Popen(
@@ -140,11 +153,7 @@ def _child(
     finally:
         os.close(write_fd)
     try:
-        assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(json.dumps(job).encode() + b"\n")
-            process.stdin.flush()  # and stays open: its end tells the child that the parent is gone
-        yield process, read_fd
+        yield Child(process, read_fd)
     finally:
         _kill(process)
         os.close(read_fd)
@@ -186,7 +195,7 @@ def _objects(lines: Sequence[bytes]) -> Iterator[Json]:
                 yield value
 
 
-def _error(name: str, text: str) -> VeilcastError:
+def error_named(name: str, text: str) -> VeilcastError:
     kind = getattr(errors, name, None)
     if isinstance(kind, type) and issubclass(kind, VeilcastError):
         return kind(text)

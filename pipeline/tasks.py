@@ -4,10 +4,16 @@ starts in a fraction of the time that the networks take to load."""
 from __future__ import annotations
 
 import time
-from typing import Any
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from veilcast.config import Detect
 from veilcast.errors import VeilcastError
 from veilcast.pipeline.supervise import OnFrame
+
+if TYPE_CHECKING:
+    from veilcast.pipeline.detect import FaceFinder
 
 Json = dict[str, Any]
 
@@ -29,15 +35,41 @@ class Thinned:
             self._on_frame(stage, done, total)
 
 
-def perform(job: Json, on_frame: OnFrame) -> Json:
+class Tools:
+    """What one job leaves open for the next one of the same process: the networks that find faces."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._key: str | None = None
+        self._finder: FaceFinder | None = None
+
+    def finder(self, settings: Detect, models: Path | None) -> FaceFinder:
+        """For a new stream. Raises ModelMissing, ModelCorrupt, EngineError."""
+        from veilcast.pipeline.detect import open_detector  # inference takes a second to import
+        from veilcast.trt_engines.models import Models
+
+        key = f"{settings.model_dump_json()} {models}"
+        if self._finder is None or key != self._key:
+            self.close()
+            opened = open_detector(settings, Models(models) if models else Models(fetch=True))
+            self._finder, self._key = self._stack.enter_context(opened), key
+        return self._finder.anew()
+
+    def close(self) -> None:
+        self._finder = None
+        self._stack.close()
+
+
+def perform(job: Json, on_frame: OnFrame, tools: Tools | None = None) -> Json:
     """The answer to `job`. Raises what the job raises."""
+    tools = tools or Tools()
     try:
-        return _do(job, Thinned(on_frame))
+        return _do(job, Thinned(on_frame), tools)
     except VeilcastError as error:
         raise type(error)(_named(str(error), job)) from None
 
 
-def _do(job: Json, on_frame: OnFrame) -> Json:
+def _do(job: Json, on_frame: OnFrame, tools: Tools) -> Json:
     match job["task"]:
         case "verify":
             from veilcast.pipeline import verification
@@ -50,7 +82,13 @@ def _do(job: Json, on_frame: OnFrame) -> Json:
         case "detect" | "run" | "render" as task:
             from veilcast.pipeline import jobs
 
-            return {"detect": jobs.detect, "run": jobs.run, "render": jobs.render}[task](job, on_frame)
+            return {"detect": jobs.detect, "run": jobs.run, "render": jobs.render}[task](job, on_frame, tools)
+        case "scout" | "sections" | "join" as task:
+            from veilcast.pipeline import parts
+
+            if task == "join":
+                return parts.join(job, on_frame)
+            return {"scout": parts.scout, "sections": parts.sections}[task](job, on_frame, tools)
     raise ValueError(f"no task called {job['task']!r}")
 
 

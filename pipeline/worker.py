@@ -1,11 +1,12 @@
-"""The child's side of supervise.py: `python -m veilcast.pipeline.worker FD` reads one job, a line of
-JSON, from standard input, does it, and answers with lines of JSON on FD."""
+"""The child's side of supervise.py: `python -m veilcast.pipeline.worker FD` reads jobs, a line of JSON
+each, from standard input, does one after the other, and answers with lines of JSON on FD."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import queue
 import resource
 import signal
 import sys
@@ -32,6 +33,9 @@ class Parent:
     def result(self, value: Json) -> None:
         self._send({"result": value})
 
+    def status(self, value: Json) -> None:
+        self._send({"status": value})
+
     def error(self, error: Exception) -> None:
         self._send({"error": type(error).__name__, "message": str(error)})
 
@@ -44,21 +48,23 @@ class Parent:
 
 def main(fd: int) -> None:
     contain()
-    job = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=end_with_parent, args=(sys.stdin.buffer, job), daemon=True).start()
+    jobs: queue.Queue[Json] = queue.Queue()
+    threading.Thread(target=listen, args=(sys.stdin.buffer, jobs), daemon=True).start()
     parent = Parent(fd)
-    try:
-        from veilcast.pipeline.tasks import perform  # heavy: after the guard is up
+    tools = None
+    while True:
+        job = jobs.get()
+        try:
+            from veilcast.pipeline.tasks import Tools, perform  # heavy: after the guard is up
 
-        parent.result(perform(job, parent.progress))
-    except VeilcastError as error:
-        parent.error(error)
-    except MemoryError:
-        parent.error(VeilcastError("not enough memory for this input"))
-    except Exception as error:  # noqa: BLE001 (the border of the process: told to the parent)
-        parent.error(VeilcastError(_internal(error)))
-    # not sys.exit: a decoder's threads must not hold up a process that has answered
-    os._exit(0)
+            tools = tools or Tools()
+            parent.result(perform(job, parent.progress, tools))
+        except VeilcastError as error:
+            parent.error(error)
+        except MemoryError:
+            parent.error(VeilcastError("not enough memory for this input"))
+        except Exception as error:  # noqa: BLE001 (the border of the process: told to the parent)
+            parent.error(VeilcastError(internal(error)))
 
 
 def contain() -> None:
@@ -68,16 +74,20 @@ def contain() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
 
 
-def end_with_parent(stdin: BinaryIO, job: Json) -> None:
+def listen(stdin: BinaryIO, jobs: queue.Queue[Json]) -> None:
     """Standard input ends when the parent does, even by SIGKILL: then nobody will verify or rename
     what is being written, so it goes, and this process with all that it started."""
-    stdin.read()
-    if target := job.get("target"):
+    target = None
+    for line in stdin:
+        job = json.loads(line)
+        target = job.get("target")
+        jobs.put(job)
+    if target:
         Path(target).unlink(missing_ok=True)
     os.killpg(0, signal.SIGKILL)
 
 
-def _internal(error: Exception) -> str:
+def internal(error: Exception) -> str:
     """An unforeseen error, told without its text, which may quote anything."""
     if os.environ.get("VEILCAST_DEBUG"):
         traceback.print_exc()

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from veilcast.pipeline import cover as covering
-from veilcast.pipeline import gate
+from veilcast.pipeline import gate, ledger
 from veilcast.pipeline.shapes import Whole
 from veilcast.trackers import kalman
 from veilcast.types import Box, TrackState
@@ -50,6 +50,11 @@ GATE = "tests.pipeline.test_gate"
 LEDGER = "tests.pipeline.test_ledger"
 FILES = "tests.pipeline.test_oracle_files"
 OUTPUTS = "tests.pipeline.test_files"
+UNITS = "tests.pipeline.test_live_units"
+PEERS = "tests.pipeline.test_live_peers"
+SEGMENTS = "tests.pipeline.test_segments"
+STORES = "tests.pipeline.test_stores"
+KILLS = "tests.pipeline.test_kills"
 SMOOTHING = "tests.trackers.test_smoothing"
 ONLINE = "tests.trackers.test_online"
 
@@ -67,6 +72,17 @@ def value(new: Any) -> Callable[[Any], Any]:
 def without(predicate: Callable[[Any], bool]) -> Callable[[Any], Any]:
     """`regions` that forgets the tracks for which `predicate` holds."""
     return lambda original: lambda tracks, *rest: original([t for t in tracks if not predicate(t)], *rest)
+
+
+def _whatever_is_sealed(sha256: Any) -> Any:
+    """The hash of every file is that of the first one."""
+    known: list[str] = []
+
+    def mutant(path: Any) -> str:
+        known.append(sha256(path))
+        return known[0]
+
+    return mutant
 
 
 def _hits_only(place: Any) -> Any:
@@ -186,6 +202,18 @@ def _quoting(release: Any) -> Any:
 def _passed_over(decode_strictly: Any) -> Any:
     """A decoder that leaves out what it cannot read."""
     return lambda self: ((f, False) for packet in self._demux() for f in self._try_decode(packet)[0])
+
+
+def _always_known(seen: Any) -> Any:
+    return lambda self, tracks: replace(seen(self, tracks), known=True)
+
+
+def _undamaged_arrival(arrival: Any) -> Any:
+    def mutant(self: Any, *rest: Any) -> Any:
+        made = arrival(self, *rest)
+        return replace(made, frame=replace(made.frame, damaged=False))
+
+    return mutant
 
 
 def _undamaged(release: Any) -> Any:
@@ -330,11 +358,51 @@ MUTANTS = [
            value(dict), f"{FILES}:test_names_and_positions_do_not_leave"),
     Mutant("a reason quotes an exception", Threat.SECRETS, "gate", f"{GATE}:release", _quoting,
            f"{GATE}:test_what_the_cover_cannot_do_leaves_as_a_slate"),
+    Mutant("a live frame that nobody looked at is clean", Threat.MISSED, "window",
+           "pipeline.window:Window._seen", _always_known,
+           f"{UNITS}:test_a_picture_that_nobody_looked_at_in_time_is_not_known"),
+    Mutant("a live output takes frames without the gate", Threat.FAILED, "publish",
+           "pipeline.publish:SafeFrame", value(covering.Covered),
+           f"{UNITS}:test_a_live_output_takes_nothing_but_what_the_gate_let_through"),
+    Mutant("a live frame covered whole is shown as it is", Threat.FAILED, "programme",
+           "pipeline.program:fate_of", returns(ledger.Fate.CLEAN),
+           f"{UNITS}:test_a_picture_that_is_covered_whole_is_shown_as_a_card"),
+    Mutant("a card is not shown when pictures stop", Threat.MEDIA, "programme",
+           "pipeline.program:Program._is_live", returns(True),
+           f"{UNITS}:test_a_card_is_shown_when_pictures_stop"),
+    Mutant("a live stream does not look ahead", Threat.MISSED, "window",
+           "trackers.smoothing:Path.lead_s", returns(0.0),
+           f"{UNITS}:test_a_live_picture_is_covered_before_its_face_is_first_detected"),
+    Mutant("a live finder that fails leaves the picture", Threat.FAILED, "live",
+           "pipeline.live:release", _uncovered,
+           f"{UNITS}:test_a_live_cover_that_fails_is_a_slate"),
+    Mutant("a live stream is believed before its first key frame", Threat.MEDIA, "receive",
+           "pipeline.receive:Receiver._arrival", _undamaged_arrival,
+           f"{UNITS}:test_a_damaged_live_stream_is_marked_until_the_next_key_frame"),
+    Mutant("a password is part of an address's text", Threat.SECRETS, "addresses",
+           "pipeline.addresses:Address.__str__", lambda told: lambda self: self.reveal(),
+           "tests.pipeline.test_live_parts:test_secrets_do_not_show", ("address",)),
+    Mutant("a redirect is followed", Threat.MEDIA, "relay",
+           "pipeline.relay:RtspWatch._judge", returns(None),
+           "tests.pipeline.test_live_peers:test_what_a_peer_says_is_read_along_however_it_is_cut",
+           (b"RTSP/1.0 302 Found\r\nLocation: x\r\n\r\n", "redirects", 7)),
+    Mutant("any host may be reached", Threat.MEDIA, "relay", f"{PEERS}:permitted",
+           returns(lambda name, ip: True), f"{PEERS}:test_a_host_that_is_not_allowed_is_not_reached"),
     Mutant("the output is written under its final name", Threat.KILLED, "outputs", "pipeline.files:part_of",
            lambda part_of: lambda target: target,
            f"{OUTPUTS}:test_an_output_appears_only_when_it_is_committed"),
     Mutant("a half-written file stays", Threat.KILLED, "outputs", "pipeline.files:_same_file",
            returns(False), f"{OUTPUTS}:test_an_abandoned_output_leaves_nothing"),
+    Mutant("segments are joined whatever is missing", Threat.KILLED, "segments",
+           "pipeline.ledger:Ledger.balance", returns(None), f"{SEGMENTS}:test_every_frame_has_its_fate_once"),
+    Mutant("a segment that changed on the disk is taken", Threat.KILLED, "segments",
+           f"{SEGMENTS}:open_segment", returns(None), f"{SEGMENTS}:test_a_damaged_segment_is_noticed"),
+    Mutant("a frame that was sought is taken unseen", Threat.KILLED, "segments", "pipeline.sections:hashed",
+           returns("0" * 32), f"{SEGMENTS}:test_a_frame_that_is_sought_is_the_one_that_was_looked_at"),
+    Mutant("a name may lead out of its folder", Threat.SECRETS, "stores", f"{STORES}:is_safe", returns(True),
+           f"{STORES}:test_names_that_lead_elsewhere_are_refused", ("../x.mp4",)),
+    Mutant("whatever lies under the name is the output", Threat.KILLED, "archive", "pipeline.archive:sha256",
+           _whatever_is_sealed, f"{KILLS}:test_something_else_under_the_name_is_not_taken_for_the_output"),
 ]
 # fmt: on
 # fmt: on

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from tests.clips import clip, detections
 
-from veilcast.commands.doctor import drawn
 from veilcast.config import Config, Limits, overlay
 from veilcast.errors import DiskFull
 from veilcast.pipeline.api import Extras, anonymize_file, detect_file
 from veilcast.pipeline.decode import Decoder
+from veilcast.pipeline.drawn import drawn
 from veilcast.pipeline.supervise import Progress, resident_bytes
 from veilcast.types import Rgb
 

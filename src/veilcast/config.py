@@ -107,6 +107,38 @@ class Limits(Section):
     deadline_s: float | None = Field(None, gt=0, description="seconds that one file may take; none = no end")
 
 
+class Live(Section):
+    """Streams that never end. Audio, captions and data do not leave unless they are asked for."""
+
+    max_latency_s: float = Field(
+        0.5, ge=0.1, le=30, description="seconds from a picture's arrival to the output: later ones give way"
+    )
+    look_ahead_s: float = Field(
+        0.2, ge=0, le=5, description="seconds that cover leads detection: part of the latency"
+    )
+    transport: Literal["tcp", "udp"] = Field("tcp", description="how an RTSP camera sends its pictures")
+    audio: Literal["keep", "drop"] = Field("drop", description="sound: encoded again, or left out")
+    captions: Literal["keep", "drop"] = Field("drop", description="captions inside the picture's stream")
+    allow_hosts: tuple[str, ...] = Field(
+        (), description="hosts and networks that a stream may come from besides its own: names or CIDR"
+    )
+    connect_s: float = Field(5, gt=0, le=120, description="seconds that a peer has to answer")
+    stall_s: float = Field(3, gt=0, le=120, description="seconds without data after which a camera is lost")
+    slate_after_s: float = Field(
+        1, gt=0, le=10, description="seconds without a new picture after which the slate is shown"
+    )
+    backoff_s: float = Field(0.5, gt=0, description="seconds before the second try; twice as long each time")
+    backoff_max_s: float = Field(10, gt=0, description="seconds between two tries at most")
+    hang_s: float = Field(10, gt=0, description="seconds without a sign of life that end a process")
+    restarts: int = Field(
+        5, ge=0, le=1000, description="of a camera's process in a minute; then the slate holds and alarms"
+    )
+    crf: float = Field(23, ge=0, le=51, description="quality of the live encoder, lower is better")
+    preset: str = Field("veryfast", description="of the live encoder (H.264)")
+    segment_s: float = Field(60, ge=1, description="seconds of one file where the output is a folder")
+    playlist: int = Field(10, ge=3, le=1000, description="segments of a second that an HLS folder keeps")
+
+
 class Config(Section):
     detect: Detect = Detect()
     tracking: Tracking = Tracking()
@@ -114,6 +146,7 @@ class Config(Section):
     synthetic: Synthetic = Synthetic()
     encode: Encode = Encode()
     limits: Limits = Limits()
+    live: Live = Live()
     damaged: Literal["refuse", "slate"] = Field(
         "refuse", description="damaged input: refuse it, or cover each damaged frame whole"
     )

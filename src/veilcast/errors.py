@@ -8,7 +8,8 @@ VeilcastError                 1
 │   ├── NotVideo             11   not media, or media without a video stream
 │   ├── UnsupportedMedia     12   a codec, pixel format or container that cannot be carried exactly
 │   ├── DamagedMedia         13   decoding it would need guesses
-│   └── InputTooLarge        14   beyond the limits on pixels, rate, streams, duration, bytes
+│   ├── InputTooLarge        14   beyond the limits on pixels, rate, streams, duration, bytes
+│   └── StreamLost           15   a live stream cannot be reached, or ended
 ├── OutputError
 │   ├── OutputExists         20   and --overwrite was not given
 │   ├── NotWritable          21   folder missing or read-only
@@ -18,6 +19,10 @@ VeilcastError                 1
 │   ├── ModelMissing         30   weights not in the cache or folder
 │   ├── ModelCorrupt         31   SHA-256 differs
 │   └── EngineError          32   no backend could run the network
+├── BatchError
+│   ├── StoreFailed          24   an object store does not answer, or not with what it has
+│   ├── JournalBusy          25   another process runs this job
+│   └── Cancelled            26   by `veilcast jobs cancel`, or with the job
 ├── PrivacyTripped           40   a policy said stop: a lost track, a damaged frame, a broken gate
 ├── WorkerError
 │   ├── WorkerHung           50   killed by its deadline
@@ -69,6 +74,10 @@ class InputTooLarge(InputError):
     exit_code = 14
 
 
+class StreamLost(InputError):
+    exit_code = 15
+
+
 class OutputError(VeilcastError):
     pass
 
@@ -103,6 +112,22 @@ class ModelCorrupt(ModelError):
 
 class EngineError(ModelError):
     exit_code = 32
+
+
+class BatchError(VeilcastError):
+    pass
+
+
+class StoreFailed(BatchError):
+    exit_code = 24
+
+
+class JournalBusy(BatchError):
+    exit_code = 25
+
+
+class Cancelled(BatchError):
+    exit_code = 26
 
 
 class PrivacyTripped(VeilcastError):

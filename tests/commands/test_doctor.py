@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.media import Clip, make
 
-from veilcast.commands.doctor import cache, canary, checked, drawn, examined, processor
-from veilcast.errors import EngineError
+from veilcast.commands.doctor import cache, camera_address, canary, checked, examined, look_at, processor
+from veilcast.errors import ConfigError, EngineError
+from veilcast.pipeline.drawn import drawn
 
 
 def test_a_ready_machine_passes_every_check() -> None:
@@ -23,7 +25,7 @@ def test_missing_weights_are_a_failure_with_what_to_do(tmp_path: Path) -> None:
 
 
 def test_networks_that_see_nothing_are_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("veilcast.commands.doctor.drawn", lambda: drawn() * 0)
+    monkeypatch.setattr("veilcast.pipeline.drawn.drawn", lambda: drawn() * 0)
     with pytest.raises(EngineError, match="found nothing"):
         canary(None)
 
@@ -32,6 +34,24 @@ def test_a_cache_that_cannot_be_written_is_a_failure(tmp_path: Path, monkeypatch
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("VEILCAST_MODELS", str(tmp_path / "file" / "models"))
     assert checked("cache", lambda: cache(None)).good is False
+
+
+def test_a_camera_is_looked_at(tmp_path: Path) -> None:
+    film = make(tmp_path / "clip.mp4", Clip(frames=30))
+    address = camera_address(str(film), None)
+    said = look_at(address, "tcp")
+    assert "h264 96x64, 25.0 pictures a second" in said
+    assert "0 of 30 damaged" in said
+
+
+def test_a_camera_that_is_not_there_is_a_failure_without_its_password(tmp_path: Path) -> None:
+    (tmp_path / "login").write_text("anna:s3cr3t\n")
+    address = camera_address("rtsp://127.0.0.1:9/x", tmp_path / "login")
+    finding = checked("camera", lambda: look_at(address, "tcp"))
+    assert finding.good is False
+    assert "s3cr3t" not in finding.said
+    with pytest.raises(ConfigError, match="--credentials"):
+        camera_address("rtsp://anna:s3cr3t@127.0.0.1:9/x", None)
 
 
 def test_the_processor_is_named_with_what_it_can_do(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from veilcast.commands.doctor import drawn
 from veilcast.config import Config
 from veilcast.errors import ConfigError
 from veilcast.pipeline.anonymizer import Anonymizer
+from veilcast.pipeline.drawn import drawn
 from veilcast.types import Rgb
 
 FACE = (slice(115, 145), slice(115, 140))  # well inside the drawn face

@@ -17,8 +17,8 @@ NOTICED = (AssertionError, VeilcastError, pytest.fail.Exception)
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_the_mutant_is_noticed(mutant: Mutant, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    test, arguments = _call(mutant, monkeypatch, tmp_path)
-    owner, name = _place(mutant.target)
+    test, arguments = called(mutant, monkeypatch, tmp_path)
+    owner, name = place(mutant.target)
     monkeypatch.setattr(owner, name, mutant.change(getattr(owner, name)))
     with pytest.raises(NOTICED):
         test(**arguments)
@@ -35,9 +35,9 @@ def test_mutants_have_names_of_their_own() -> None:
     assert max(Counter(mutant.name for mutant in MUTANTS).values()) == 1
 
 
-def _call(mutant: Mutant, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Any, dict[str, Any]]:
+def called(mutant: Mutant, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Any, dict[str, Any]]:
     """The test and its arguments: the fixtures that it asks for, then the mutant's in their order."""
-    owner, name = _place(mutant.killed_by)
+    owner, name = place(mutant.killed_by)
     test = getattr(owner, name)
     fixtures = {"monkeypatch": monkeypatch, "tmp_path": tmp_path}
     names = list(inspect.signature(test).parameters)
@@ -45,7 +45,7 @@ def _call(mutant: Mutant, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tu
     return test, own | {n: fixtures[n] for n in names if n in fixtures}
 
 
-def _place(target: str) -> tuple[Any, str]:
+def place(target: str) -> tuple[Any, str]:
     """The module or class that holds the target, and its name there."""
     module, _, path = target.partition(":")
     *outer, name = path.split(".")

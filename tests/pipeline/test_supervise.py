@@ -129,11 +129,12 @@ def test_what_a_worker_started_ends_with_it(tmp_path: Path) -> None:
 
 # A worker with the real one's guard, busy for a minute; and a parent that waits for it.
 BUSY = """
-import json, os, sys, threading, time
+import os, queue, sys, threading, time
 from pathlib import Path
 from veilcast.pipeline import worker
-job = json.loads(sys.stdin.buffer.readline())
-threading.Thread(target=worker.end_with_parent, args=(sys.stdin.buffer, job)).start()
+jobs = queue.Queue()
+threading.Thread(target=worker.listen, args=(sys.stdin.buffer, jobs)).start()
+job = jobs.get()
 Path(job["note"]).write_text(str(os.getpid()))
 time.sleep(60)
 """

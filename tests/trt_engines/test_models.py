@@ -12,7 +12,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from veilcast.commands.models import app
 from veilcast.errors import ConfigError, ModelCorrupt, ModelMissing
 from veilcast.trt_engines import fetch, models
 from veilcast.trt_engines.catalogue import ROLES, Part, Release, Role
@@ -207,3 +209,25 @@ def test_what_measures_is_never_trained_on() -> None:
     by_name = {role.name: role for role in ROLES}
     for name in ("mobilefacenet", "faceres"):
         assert "train" not in by_name[name].use
+
+
+def test_all_leaves_out_what_a_person_must_bring_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+
+    def fetch(roles: list[Role], folder: Path, files: object) -> list[Path]:
+        fetched.extend(r.name for r in roles)
+        return []
+
+    monkeypatch.setattr("veilcast.trt_engines.models.pull", fetch)
+    done = CliRunner().invoke(app, ["pull", "--all", "--models", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "left out: lpips needs lpips_squeeze.safetensors" in done.output
+    assert "mobilenet_v2" in fetched
+    assert "lpips" not in fetched
+    brought = CliRunner().invoke(
+        app, ["pull", "--all", "--models", str(tmp_path), "--from", "lpips_squeeze.safetensors"]
+    )
+    assert brought.exit_code == 0, brought.output
+    assert "lpips" in fetched

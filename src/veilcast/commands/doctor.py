@@ -6,23 +6,26 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from veilcast.errors import VeilcastError
 
 if TYPE_CHECKING:
-    from veilcast.types import Frame, Rgb
+    from veilcast.pipeline.addresses import Address
 
 app = typer.Typer()
 
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")  # of x86 processors
-FACE_PX = 80  # side of the drawn head's square
+
+
+LOOK_S = 2.0  # at a camera
+MOST_PICTURES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +40,66 @@ class Finding:
 @app.command()
 def doctor(
     models: Annotated[Path | None, typer.Option("--models", help="Folder of weights.")] = None,
+    camera: Annotated[str | None, typer.Option("--camera", help="A live input to look at as well.")] = None,
+    credentials: Annotated[
+        Path | None, typer.Option("--credentials", help="File with user:password of the camera.")
+    ] = None,
+    transport: Annotated[
+        Literal["tcp", "udp"], typer.Option("--transport", help="How an RTSP camera sends.")
+    ] = "tcp",
 ) -> None:
     """Say whether this machine is ready; the exit code is 1 where it is not."""
     signs = {True: "ok  ", False: "FAIL", None: "    "}
     bad = 0
-    for finding in examined(models):
+    findings: Iterable[Finding] = examined(models)
+    if camera is not None:
+        address = camera_address(camera, credentials)
+        seen = checked(f"camera {address}", lambda: look_at(address, transport))
+        findings = chain(findings, [seen])
+    for finding in findings:
         typer.echo(f"{signs[finding.good]} {finding.what}: {finding.said}")
         bad += finding.good is False
     if bad:
         raise typer.Exit(1)
+
+
+def camera_address(camera: str, credentials: Path | None) -> Address:
+    """Raises ConfigError."""
+    from veilcast.errors import ConfigError
+    from veilcast.pipeline.addresses import holds_password, parse_input, read_credentials
+
+    if holds_password(camera):
+        raise ConfigError("an address on the command line must not hold a password; use --credentials FILE")
+    return parse_input(camera, read_credentials(credentials) if credentials else None)
+
+
+def look_at(address: Address, transport: Literal["tcp", "udp"]) -> str:
+    """What a camera sends, from its first two seconds. Raises StreamLost and what else reading raises."""
+    from veilcast.config import Config, overlay
+    from veilcast.errors import StreamLost
+    from veilcast.pipeline.clocks import TICKS, Clock
+    from veilcast.pipeline.receiving import connecting
+
+    clock, start_s = Clock(), time.monotonic()
+    config = overlay(Config(), {"live.transport": transport})
+    pictures = damaged = 0
+    first_s = None
+    with connecting(address, config)(clock, start_s, None)(0) as receiver:
+        try:
+            for arrival in receiver.frames():
+                first_s = first_s or arrival.arrived_s
+                pictures, damaged = pictures + 1, damaged + arrival.frame.damaged
+                if arrival.arrived_s - first_s > LOOK_S or pictures >= MOST_PICTURES:
+                    break
+        except StreamLost:
+            if not pictures:  # else it is short, or a file
+                raise
+        facts = receiver.facts
+    width, height = facts["size"]
+    return (
+        f"{facts['codec']} {width}x{height}, {TICKS / clock.usual:.1f} pictures a second, the first after "
+        f"{(first_s or start_s) - start_s:.1f} s, {damaged} of {pictures} damaged, {clock.jumps} clock jumps"
+    )
 
 
 def examined(models: Path | None) -> Iterator[Finding]:
@@ -118,61 +172,13 @@ def weights(models: Path | None) -> str:
 def canary(models: Path | None) -> str:
     """Finds a drawn face where it is. Raises EngineError where that fails."""
     from veilcast.config import Detect
-    from veilcast.errors import EngineError
     from veilcast.pipeline.detect import open_detector
+    from veilcast.pipeline.drawn import frame, looked_at
     from veilcast.trt_engines.models import Models
-    from veilcast.types import Box
 
-    head = Box(107, 103, 149, 157)
     with open_detector(Detect(), Models(models)) as finder:
-        found = finder.find(_frame(0, drawn())) or ()
+        face = looked_at(finder)
         start_s = time.perf_counter()
-        finder.find(_frame(10, drawn()))
+        finder.find(frame(10))
         took_ms = (time.perf_counter() - start_s) * 1000
-    if len(found) != 1 or found[0].box.iou(head) < 0.4:
-        seen = ", ".join(str(face.box) for face in found) or "nothing"
-        raise EngineError(
-            f"expected one face in {head}, found {seen}: the networks do not work on this machine"
-        )
-    return f"score {found[0].score:.2f}, overlap {found[0].box.iou(head):.2f}, {took_ms:.0f} ms a picture"
-
-
-def _frame(index: int, rgb: Rgb) -> Frame:
-    from veilcast.types import Frame, PixelFormat
-
-    planes = tuple(rgb[:, :, channel] for channel in range(3))
-    return Frame(index, index, Fraction(1, 25), planes, PixelFormat("rgb24", "rgb", 8))
-
-
-def drawn() -> Rgb:
-    """A picture (256, 256, 3) of one face, made of ellipses."""
-    import cv2
-    import numpy as np
-
-    head = np.full((200, 200, 3), (150, 170, 190), np.uint8)
-
-    def oval(x: int, y: int, rx: int, ry: int, colour: tuple[int, int, int]) -> None:
-        cv2.ellipse(head, (x, y), (rx, ry), 0, 0, 360, colour, -1, cv2.LINE_AA)
-
-    def arc(x: int, y: int, rx: int, ry: int, ends: tuple[int, int], colour: tuple[int, int, int]) -> None:
-        cv2.ellipse(head, (x, y), (rx, ry), 0, *ends, colour, 3, cv2.LINE_AA)
-
-    hair, skin, cheek = (60, 40, 30), (222, 180, 150), (226, 170, 145)
-    oval(100, 85, 62, 75, hair)
-    oval(100, 105, 52, 68, skin)
-    oval(100, 50, 50, 26, hair)
-    for x in (78, 122):
-        oval(x, 125, 14, 10, cheek)
-        oval(x, 95, 12, 6, (245, 245, 245))
-        oval(x, 95, 6, 6, (70, 50, 40))
-        arc(x, 80, 15, 5, (190, 350), hair)
-        arc(x, 93, 13, 7, (180, 360), (120, 80, 60))
-    arc(100, 118, 10, 6, (20, 160), (190, 140, 115))
-    cv2.line(head, (96, 95), (92, 116), (200, 155, 130), 2, cv2.LINE_AA)
-    oval(100, 142, 20, 7, (175, 85, 85))
-    oval(100, 141, 20, 2, (110, 40, 40))
-    picture = np.full((256, 256, 3), (120, 125, 130), np.uint8)
-    corner = slice((256 - FACE_PX) // 2, (256 + FACE_PX) // 2)
-    soft = cv2.GaussianBlur(head, (0, 0), 1.2)
-    picture[corner, corner] = cv2.resize(soft, (FACE_PX, FACE_PX), interpolation=cv2.INTER_AREA)
-    return picture
+    return f"{face}, {took_ms:.0f} ms a picture"

@@ -1,0 +1,72 @@
+"""Many cameras: each with a keeper and a process of its own. What changes is stopped and started anew, on
+its slate; what does not change is not touched."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from veilcast.errors import ConfigError
+from veilcast.pipeline.keeper import Keeper, OnEvent
+from veilcast.pipeline.live_job import Camera
+
+
+class Cameras:
+    """A context manager: all processes end with it."""
+
+    def __init__(self, on_event: OnEvent = lambda name, facts: None) -> None:
+        self._on_event = on_event
+        self._keepers: dict[str, Keeper] = {}
+        self._lock = threading.Lock()
+
+    def apply(self, cameras: Sequence[Camera]) -> None:
+        """These and no others. Raises ConfigError where two cameras share a name or an output; then
+        nothing has changed."""
+        check(cameras)
+        wanted = {camera.name: camera for camera in cameras}
+        with self._lock:
+            gone = [k for n, k in self._keepers.items() if wanted.get(n) != k.camera]
+            self._end(gone)
+            for name, camera in wanted.items():
+                if name not in self._keepers:
+                    self._keepers[name] = keeper = Keeper(camera, self._on_event)
+                    keeper.start()
+
+    def status(self) -> list[dict[str, Any]]:
+        return [keeper.status() for keeper in list(self._keepers.values())]
+
+    def over(self) -> bool:
+        """Whether all have ended: files that were played."""
+        return all(keeper.join(0) for keeper in list(self._keepers.values()))
+
+    @property
+    def keepers(self) -> tuple[Keeper, ...]:
+        return tuple(self._keepers.values())
+
+    def _end(self, gone: Sequence[Keeper]) -> None:
+        """All at once: each takes its time to leave."""
+        threads = [threading.Thread(target=keeper.stop) for keeper in gone]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for keeper in gone:
+            del self._keepers[keeper.camera.name]
+
+    def __enter__(self) -> Cameras:
+        return self
+
+    def __exit__(self, *rest: object) -> None:
+        with self._lock:
+            self._end(list(self._keepers.values()))
+
+
+def check(cameras: Sequence[Camera]) -> None:
+    """Raises ConfigError."""
+    names = [camera.name for camera in cameras]
+    outputs = [address.reveal() for camera in cameras for address in camera.outputs]
+    if len(set(names)) < len(names):
+        raise ConfigError("two cameras have the same name; a name is what status and logs know them by")
+    if len(set(outputs)) < len(outputs):
+        raise ConfigError("two outputs are the same; they would write over each other")

@@ -1,0 +1,242 @@
+"""The parent's side of one camera: a process that is started, watched, replaced, and at last held.
+
+process says how it is twice a second -> silent, too large, or dead: killed, with all that it started
+restarted up to live.restarts times a minute -> then a process that shows the slate and nothing else
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from veilcast import errors
+from veilcast.errors import VeilcastError, WorkerDied, WorkerHung
+from veilcast.pipeline.ladder import Ladder
+from veilcast.pipeline.live_job import Camera
+from veilcast.pipeline.supervise import resident_bytes
+
+Json = dict[str, Any]
+OnEvent = Callable[[str, Json], None]
+
+PROGRAM = (sys.executable, "-P", "-m", "veilcast.pipeline.live_worker")
+STARTING_S = 60.0  # before its first word: imports, on a machine that is busy
+LEAVE_S = 12.0
+POLL_S = 0.25
+MAX_LINE_BYTES = 1 << 20
+RETRY_SLATE_S = 2.0
+ENDED = "ended"
+
+
+class Keeper:
+    """Keeps one camera on air from `start` to `stop`. `status` may be asked at any time."""
+
+    def __init__(self, camera: Camera, on_event: OnEvent = lambda name, facts: None) -> None:
+        self.camera, self._on_event = camera, on_event
+        self._ladder = Ladder(camera.config.live.restarts)
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._said: Json = {}
+        self._said_s: float | None = None
+        self._before = {name: Counter[str]() for name in ("counts", "slates", "ledger")}
+        self._size: list[int] | None = None
+        self._state = ""
+        self.restarts = 0
+        self.ended = False
+        self.error: VeilcastError | None = None  # the last one
+        self._thread = threading.Thread(target=self._run, name=f"keeper {camera.name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Asks the process to end its outputs as they should be ended; kills it where that takes long."""
+        self._stop.set()
+        with self._lock:
+            if self._process is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    self._process.terminate()
+        self._thread.join(LEAVE_S + 2)
+
+    def join(self, timeout_s: float | None = None) -> bool:
+        """Whether everything is over: a file that was played to its end."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def status(self) -> Json:
+        """Plain values without any secret."""
+        with self._lock:
+            process, said, said_s = self._process, dict(self._said), self._said_s
+            before = {name: counter.copy() for name, counter in self._before.items()}
+        pid = process.pid if process else None
+        for name, counter in before.items():
+            said[name] = dict(counter + Counter(said.get(name, {})))
+        return said | {
+            "name": self.camera.name,
+            "source": str(self.camera.source),
+            "state": self._public_state(said),
+            "pid": pid,
+            "memory_bytes": resident_bytes(pid) if pid else 0,
+            "age_s": None if said_s is None else round(time.monotonic() - said_s, 2),
+            "restarts": self.restarts,
+            "alarm": self._ladder.ended,
+            "error": str(self.error) if self.error else "",
+        }
+
+    def _public_state(self, said: Json) -> str:
+        if self.ended:
+            return ENDED
+        return "fault" if self._ladder.ended else str(said.get("state", "starting"))
+
+    # -- the thread
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            held = self._ladder.ended
+            try:
+                self._serve(held)
+                self.ended = not held
+                if self.ended or self._stop.is_set():
+                    return self._tell("ended")
+            except VeilcastError as error:
+                self._failed(error, held)
+
+    def _failed(self, error: VeilcastError, held: bool) -> None:
+        if self._stop.is_set():
+            return
+        self.error = error
+        wait_s = RETRY_SLATE_S if held else self._ladder.failed(error, time.monotonic())
+        if wait_s is None:
+            self._tell("held", error=str(error), alarm=True)
+            return
+        self.restarts += 1
+        self._tell("restarting", error=str(error), wait_s=wait_s)
+        self._stop.wait(wait_s)
+
+    def _serve(self, held: bool) -> None:
+        """One process, from its start to its end. Raises what ended it, unless that was as it should be."""
+        with self._child(held) as (process, fd):
+            self._tell("started", pid=process.pid, held=held)
+            for message in self._messages(process, fd):
+                match message:
+                    case {"status": dict(status)}:
+                        self._heard(status)
+                    case {"result": dict()}:
+                        return
+                    case {"error": str(name), "message": str(text)}:
+                        raise _error(name, text)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=2)
+            raise WorkerDied(f"the process of {self.camera.name} ended with {process.returncode}")
+
+    def _heard(self, status: Json) -> None:
+        with self._lock:
+            self._said, self._said_s = status, time.monotonic()
+            self._size = status.get("size") or self._size
+        state = str(status.get("state"))
+        if state != self._state:
+            self._state = state
+            self._tell("state", state=state, told=status.get("told", ""))
+
+    @contextlib.contextmanager
+    def _child(self, held: bool) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+        read_fd, write_fd = os.pipe()
+        try:
+            process = subprocess.Popen(
+                [*PROGRAM, str(write_fd)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=None if os.environ.get("VEILCAST_DEBUG") else subprocess.DEVNULL,
+                pass_fds=(write_fd,),
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(read_fd)
+            raise
+        finally:
+            os.close(write_fd)
+        job = {"camera": self.camera.to_json(), "size": self._size, "slate": held}
+        try:
+            assert process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(json.dumps(job).encode() + b"\n")
+                process.stdin.flush()  # and stays open: its end tells the child that the parent is gone
+            with self._lock:
+                self._process = process
+            yield process, read_fd
+        finally:
+            _kill(process)
+            os.close(read_fd)
+            with self._lock:
+                self._process = None
+                for name, counter in self._before.items():
+                    counter.update(self._said.get(name, {}))
+                self._said = {}
+
+    def _messages(self, process: subprocess.Popen[bytes], fd: int) -> Iterator[Json]:
+        """What the process says, until it closes its end. Raises WorkerHung, WorkerDied."""
+        buffer, heard_s, started = b"", time.monotonic(), False
+        leaving_s: float | None = None
+        with selectors.DefaultSelector() as selector:
+            selector.register(fd, selectors.EVENT_READ)
+            while True:
+                now_s = time.monotonic()
+                if self._stop.is_set():
+                    if leaving_s is None:
+                        leaving_s = now_s
+                        with contextlib.suppress(ProcessLookupError):
+                            process.terminate()  # it may have been started after `stop` looked
+                    if now_s - leaving_s > LEAVE_S:
+                        raise WorkerHung(f"the process of {self.camera.name} did not leave")
+                self._check(process, now_s - heard_s, started)
+                if not selector.select(POLL_S):
+                    continue
+                chunk = os.read(fd, 1 << 16)
+                if not chunk:
+                    return
+                *lines, buffer = (buffer + chunk).split(b"\n")
+                if len(buffer) > MAX_LINE_BYTES:
+                    raise WorkerDied(f"the process of {self.camera.name} talks nonsense")
+                heard_s, started = time.monotonic(), True
+                for line in lines:
+                    with contextlib.suppress(ValueError):
+                        if isinstance(value := json.loads(line), dict):
+                            yield value
+
+    def _check(self, process: subprocess.Popen[bytes], silent_s: float, started: bool) -> None:
+        patience_s = self.camera.config.live.hang_s if started else STARTING_S
+        if silent_s > patience_s:
+            raise WorkerHung(f"the process of {self.camera.name} said nothing for {patience_s:g} s")
+        most = self.camera.config.limits.max_memory_bytes
+        if resident_bytes(process.pid) > most:
+            raise WorkerDied(f"the process of {self.camera.name} grew beyond {most >> 20} MiB")
+
+    def _tell(self, event: str, **facts: object) -> None:
+        self._on_event(event, {"camera": self.camera.name, **facts})
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Ends the child and its descendants, which share its session; even one that is stopped."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+
+
+def _error(name: str, text: str) -> VeilcastError:
+    kind = getattr(errors, name, None)
+    if isinstance(kind, type) and issubclass(kind, VeilcastError):
+        return kind(text)
+    return VeilcastError(text)

@@ -1,0 +1,40 @@
+"""Everything that a live session looks and draws with, opened together."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from veilcast.config import Config
+from veilcast.pipeline.drawn import looked_at
+from veilcast.pipeline.live import Engines
+from veilcast.pipeline.live_faces import LiveFaces
+from veilcast.pipeline.live_finder import LiveFinder, open_networks
+from veilcast.trt_engines.models import Models
+
+PATIENCE_S = 5.0  # with a generator that does not answer
+
+
+@contextmanager
+def open_engines(config: Config, models: Path | None) -> Iterator[Engines]:
+    """Raises ModelMissing, ModelCorrupt, EngineError, ConfigError."""
+    store = Models(models) if models else Models(fetch=True)
+    with open_networks(store) as networks, _faces(config, store) as faces:
+
+        def canary() -> None:
+            looked_at(LiveFinder(networks, config.detect))
+
+        yield Engines(lambda: LiveFinder(networks, config.detect), faces, canary)
+
+
+@contextmanager
+def _faces(config: Config, store: Models) -> Iterator[LiveFaces | None]:
+    if config.cover.replacewith != "synthetic":
+        yield None
+        return
+    from veilcast.pipeline.studio import Studio
+
+    with Studio(config.synthetic, store, patience_s=PATIENCE_S) as studio:
+        yield LiveFaces(studio, secrets.token_bytes(16))

@@ -1,0 +1,57 @@
+"""A job on a cluster of several Ray nodes on this machine, one of which is lost in the middle and replaced.
+A process of its own, since a cluster's token is fixed when Ray is loaded:
+
+    RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=FILE python -m tests.pipeline.cluster_world SRC DST JOURNAL
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import ray
+from ray.cluster_utils import Cluster
+from tests.pipeline.archive_world import WORKER, run
+
+from veilcast.pipeline.actors import RayCrew, wait_for_nodes
+from veilcast.pipeline.batch import Event
+from veilcast.pipeline.journal import Journal
+
+HEAD = {"num_cpus": 0, "include_dashboard": False}  # the driver alone
+
+
+def main(source: str, target: str, journal: str) -> None:
+    cluster = Cluster(initialize_head=True, head_node_args=HEAD)
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    lost = threading.Event()
+
+    def lose() -> None:
+        time.sleep(0.5)
+        cluster.remove_node(nodes[0], allow_graceful=False)
+        time.sleep(1)
+        cluster.add_node(num_cpus=1)
+
+    def heard(event: Event) -> None:
+        if event.progress is not None and not lost.is_set():
+            lost.set()
+            threading.Thread(target=lose).start()
+
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+    assert wait_for_nodes(3)
+    crew = partial(RayCrew, program=(sys.executable, "-c", WORKER), silent_s=8)
+    outcome = run(source, target, Path(journal), heard, crew=crew, retries=30, back_off_s=0.2)
+    with Journal(outcome.folder) as opened:
+        frames = sum(row.facts["frames"] for row in opened.rows())
+    nodes_lost = sum(not node["Alive"] for node in ray.nodes())
+    ray.shutdown()
+    cluster.shutdown()
+    done = {str(state): count for state, count in outcome.counts.items() if count}
+    print(json.dumps({"counts": done, "frames": frames, "nodes_lost": nodes_lost}))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,74 @@
+"""Ray carries the work and changes nothing: the same bytes, also when a node is lost; nothing is open."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from tests.pipeline.archive_world import WORKER, archive, contents, run
+
+from veilcast.pipeline.batch import Event
+from veilcast.pipeline.journal import State
+
+actors = pytest.importorskip("veilcast.pipeline.actors")
+
+PROGRAM = (sys.executable, "-c", WORKER)
+
+
+def test_ray_gives_the_same_bytes_and_is_closed_to_others(tmp_path: Path) -> None:
+    source = archive(tmp_path / "in", 3)
+    run(source, tmp_path / "alone", tmp_path / "job0")
+    seen: dict[str, Any] = {}
+
+    def looked(event: Event) -> None:
+        if not seen and event.progress is not None:
+            seen["open"] = {
+                connection.laddr.ip
+                for process in psutil.Process().children(recursive=True)
+                for connection in process.net_connections("tcp")
+                if connection.status == psutil.CONN_LISTEN
+            }
+            folder = Path(os.environ["RAY_AUTH_TOKEN_PATH"]).parent
+            seen["folder"] = folder
+            seen["mode"] = folder.stat().st_mode & 0o777
+            seen["token"] = (folder / "token").read_text()
+            seen["argv"] = [
+                part for process in psutil.Process().children(recursive=True) for part in process.cmdline()
+            ]
+
+    crew = partial(actors.RayCrew, program=PROGRAM)
+    outcome = run(source, tmp_path / "ray", tmp_path / "job", looked, crew=crew)
+    assert outcome.counts[State.DONE] == 3
+    assert contents(tmp_path / "ray") == contents(tmp_path / "alone")
+    assert seen["open"] <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    assert seen["mode"] == 0o700
+    assert not seen["folder"].exists()
+    assert not any(seen["token"] in part for part in seen["argv"])
+
+
+@pytest.mark.slow
+def test_a_node_that_is_lost_in_the_middle_costs_no_frame(tmp_path: Path) -> None:
+    source = archive(tmp_path / "in", 6, frames=60)
+    run(source, tmp_path / "alone", tmp_path / "job0")
+    token = tmp_path / "token"
+    token.write_text("0123456789abcdef" * 4)
+    folders = [str(source), str(tmp_path / "out"), str(tmp_path / "job")]
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.pipeline.cluster_world", *folders],
+        cwd=Path(__file__).resolve().parents[2],
+        env={**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)},
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=True,
+    )
+    told = json.loads(ended.stdout.splitlines()[-1])
+    assert told == {"counts": {"done": 6}, "frames": sum(60 + n for n in range(6)), "nodes_lost": 1}
+    assert contents(tmp_path / "out") == contents(tmp_path / "alone")

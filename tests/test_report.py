@@ -1,0 +1,60 @@
+"""The README's tables are what the benchmarks' JSON says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from benchmarks import report
+from benchmarks.peers import known, table
+
+README = """before
+<!-- table pictures -->
+old
+<!-- /table -->
+between
+<!-- table speed -->
+kept
+<!-- /table -->
+"""
+
+
+def results(folder: Path) -> Path:
+    rows = [{"cover": "solid", "pictures": 1000, "wall_s": 50.0, "pictures_per_s": 20.0}]
+    (folder / "pictures.json").write_text(json.dumps({"processor": "2 x P", "rows": rows}))
+    return folder
+
+
+def test_a_table_is_made_from_its_json_and_the_rest_is_left_alone(tmp_path: Path) -> None:
+    text, missing = report.filled(README, results(tmp_path))
+    assert missing == ["speed"]
+    assert "old" not in text
+    assert "| solid | 1,000 | 50 | 20.0 |" in text
+    assert text.startswith("before\n")
+    assert text.endswith("<!-- table speed -->\nkept\n<!-- /table -->\n")
+    assert report.filled(text, tmp_path)[0] == text
+
+
+def test_a_table_that_nobody_makes_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="no table is called nothing"):
+        report.filled("<!-- table nothing -->\n<!-- /table -->", tmp_path)
+
+
+def test_the_readme_is_in_step() -> None:
+    text = (report.ROOT / "README.md").read_text()
+    assert report.filled(text, report.RESULTS)[0] == text
+
+
+def test_a_method_that_failed_says_so_in_its_row() -> None:
+    assert "| mine | clip.mp4: no face |" in table({"mine": {"error": "clip.mp4: no face"}})
+
+
+def test_a_stopped_run_goes_on_but_not_with_other_clips(tmp_path: Path) -> None:
+    path = tmp_path / "peers.json"
+    facts = {"clips": ["a.mp4"], "every": 6}
+    methods = {"ours": {"coverage": {}}, "theirs": {"error": "it fell over"}}
+    path.write_text(json.dumps({**facts, "methods": methods}))
+    assert list(known(path, facts)) == ["ours"]
+    assert known(path, {**facts, "clips": ["b.mp4"]}) == {}
+    assert known(tmp_path / "none.json", facts) == {}
