@@ -5,6 +5,7 @@
 Each command is a fresh process from start to exit: reading, finding, covering with `solid`, encoding,
 hashing and verifying by a second decode for veilcast; deface 1.5.0 at its defaults in an environment of
 its own. The better of --runs is told, and the peer runs between ours so that a busy machine slows both.
+"by work" compares the time of all processors together, which other work on the machine disturbs less.
 Peak memory is that of the largest process.
 """
 
@@ -123,10 +124,15 @@ def timed(command: Sequence[str], frames: int) -> Timing:
 
 
 def told(row: Row) -> str:
-    beside = f", deface {row.deface.frames_per_s:.2f}: {row.ratio:.1f} times" if row.deface else ""
-    cpu_ms = row.veilcast.cpu_s / row.frames * 1000
-    speed = f"{row.veilcast.frames_per_s:.1f} frames/s ({cpu_ms:.0f} core-ms a frame)"
-    return f"{row.clip} {row.size}: {speed}{beside}"
+    told = f"{row.clip} {row.size}: {spoken(row.veilcast, row.frames)}"
+    if row.deface is None:
+        return told
+    work = row.deface.cpu_s / row.veilcast.cpu_s
+    return f"{told}, deface {spoken(row.deface, row.frames)}: {row.ratio:.1f} times, by work {work:.1f} times"
+
+
+def spoken(timing: Timing, frames: int) -> str:
+    return f"{timing.frames_per_s:.2f} frames/s ({timing.cpu_s / frames * 1000:.0f} core-ms a frame)"
 
 
 def processor() -> str:

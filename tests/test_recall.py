@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from benchmarks.recall import LENIENT, SCORES, Pooled, Tally, boxes, count, faces, persisting, shares, total
+from benchmarks.recall import (
+    LENIENT,
+    SCORES,
+    Pooled,
+    Tally,
+    beginning,
+    boxes,
+    count,
+    faces,
+    persisting,
+    shares,
+    total,
+)
+from tests.media import Clip, make
+from tests.pipeline.round_trip import samples
 
 from veilcast.types import Box
 
@@ -50,3 +66,11 @@ def test_clips_add_up_and_the_longest_run_is_the_longest_of_all() -> None:
     assert shares(both)["exposed_all_12_percent"] == pytest.approx(0.25)
     assert shares(both)["exposed_agreed_16_percent"] is None
     assert both.longest_run_24 == 4
+
+
+def test_the_beginning_of_a_clip_has_its_very_frames(tmp_path: Path) -> None:
+    whole = make(tmp_path / "whole.mp4", Clip(frames=60, options={"bf": "2"}))
+    short = samples(beginning(whole, tmp_path, 20))
+    assert 20 <= len(short) < 60
+    for part, all_ in zip(short[:20], samples(whole), strict=False):
+        np.testing.assert_array_equal(part[0], all_[0])

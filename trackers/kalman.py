@@ -15,11 +15,13 @@ from functools import lru_cache
 from math import exp, log, sqrt
 from typing import NamedTuple
 
-import filterpy.kalman
 import numpy as np
 from jaxtyping import Float64
 
+from veilcast.trackers.filters import kalman_filter
 from veilcast.types import Box
+
+_filter = kalman_filter()
 
 MEMORY_S = 1.0  # how long a velocity is believed
 SCALING_MEMORY_S = 0.3  # and a change of size: boxes of one detection to the next differ more than faces
@@ -66,7 +68,7 @@ def predict(state: State, dt_s: float) -> State:
     if dt_s == 0:
         return state
     return State(
-        *filterpy.kalman.predict(
+        *_filter.predict(
             state.mean, state.cov, F=_transition(dt_s), Q=_process_noise(abs(dt_s), _head(state.mean))
         )
     )
@@ -75,7 +77,7 @@ def predict(state: State, dt_s: float) -> State:
 def update(state: State, box: Box) -> State:
     head = _head(state.mean)
     noise = np.diag(np.square([CENTRE_NOISE * head] * 2 + [SIZE_NOISE] * 2))
-    return State(*filterpy.kalman.update(state.mean, state.cov, _measurement(box), noise, _MEASURED))
+    return State(*_filter.update(state.mean, state.cov, _measurement(box), noise, _MEASURED))
 
 
 def smooth(boxes: Sequence[Box], times_s: Sequence[float]) -> list[State]:
@@ -86,7 +88,7 @@ def smooth(boxes: Sequence[Box], times_s: Sequence[float]) -> list[State]:
         states.append(update(predict(states[-1], float(dt)), box))
     if len(states) == 1:
         return states
-    means, covs, _, _ = filterpy.kalman.rts_smoother(
+    means, covs, _, _ = _filter.rts_smoother(
         np.stack([s.mean for s in states]),
         np.stack([s.cov for s in states]),
         [_transition(float(dt)) for dt in steps],

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from math import pi, sin
 
 import pytest
@@ -74,3 +76,14 @@ def test_between_two_detections_the_curve_is_followed_and_doubt_is_greatest_in_t
 
 def test_a_box_without_size_counts_as_a_pixel() -> None:
     assert kalman.box_of(kalman.start(Box(3, 3, 3, 3))).width == pytest.approx(1)
+
+
+def test_the_filter_comes_without_the_rest_of_its_package() -> None:
+    # scipy.stats and matplotlib cost a second of every start
+    code = (
+        "import sys, veilcast.trackers.kalman;"
+        "print([m for m in ('filterpy', 'filterpy.stats', 'scipy.stats', 'matplotlib') if m in sys.modules]);"
+        "from filterpy.kalman import KalmanFilter; print(KalmanFilter.__module__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["[]", "filterpy.kalman.kalman_filter"]
