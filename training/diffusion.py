@@ -110,13 +110,20 @@ def pick(batch: Batch, some: Tensor) -> Batch:
     return type(batch)(**picked)
 
 
-def render(unet: nn.Module, batch: Batch, who: Tensor, noise: Tensor, steps: int) -> Tensor:
-    """Clean latents of people `who` in the places of a batch."""
+def render(
+    unet: nn.Module, batch: Batch, who: Tensor, noise: Tensor, steps: int, guidance: float = 1.0
+) -> Tensor:
+    """Clean latents of people `who` in the places of a batch. `guidance` > 1 goes further from the prediction
+    for nobody (the masked identity) than the network does (Ho and Salimans 2022, equation 6)."""
 
     def denoise(x: Tensor, t: float) -> Tensor:
         level = torch.full((len(x),), t, device=x.device)
-        latents: Tensor = unet(x, level, batch.veiled, batch.geometry, who)
-        return latents.float()
+        told = (x, level, batch.veiled, batch.geometry, who)
+        latents: Tensor = unet(*told).float()
+        if guidance == 1:
+            return latents
+        nobody: Tensor = unet(*told, masked=torch.ones(len(x), dtype=torch.bool, device=x.device)).float()
+        return nobody + guidance * (latents - nobody)
 
     return euler(denoise, noise, [float(t) for t in times(steps)])
 

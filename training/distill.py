@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from veilcast.training import networks
 from veilcast.training.autoencoder import pictures
 from veilcast.training.critic import critic_loss, maker_loss
 from veilcast.training.diffusion import held_out_figures, pick, render, rendered_sheet
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from veilcast.training.tools import Tools
 
 SECOND = 0.5  # noise level of the second step
+ANCHOR_STEPS = 2
 
 
 class DistillPhase:
@@ -38,6 +40,8 @@ class DistillPhase:
         self.reader = tools.finished("reader")
         self.draw = cast("IdentityVae", tools.finished("identity")).draw
         self.trained = nn.ModuleDict({"unet": tools.new("unet")})
+        self.denoiser = self._denoiser()
+        self.spread = tools.faces.geometry_spread()
         self.critic = tools.adversary()
 
     def losses(self, generator: torch.Generator, size: int, step: int) -> dict[str, Tensor]:
@@ -47,12 +51,14 @@ class DistillPhase:
         half = size // 2
         who = torch.cat([batch.other[:half], self._cast(batch, half, generator)])
         clean = self.normaliser(tools.latents(batch))
-        guess = self._guess(batch, who, clean, generator)
+        noise = torch.randn(clean.shape, generator=generator).to(clean.device)
+        guess = self._guess(batch, who, noise, generator)
         made = self.decoder(guess).float()
         self._last = batch.rgb, made.detach()
         own = pictures(tools, None, made[:half], batch.rgb[:half])
         terms = {name: 2 * value for name, value in own.items()}
         terms["latents"] = weights.latents * functional.mse_loss(guess[:half], clean[:half])
+        terms["anchor"] = self._anchor(made, batch, who, noise, half)
         terms |= self._looks(made, batch, half) | self._obeys(made, batch, who, half, generator)
         return terms
 
@@ -71,11 +77,17 @@ class DistillPhase:
         who = torch.cat([who, personas(self.draw, coarse[2 * pairs :], generator).float()])
         return orthogonal(who, source) if self.tools.settings.parts.oim else who
 
-    def _guess(self, batch: Batch, who: Tensor, clean: Tensor, generator: torch.Generator) -> Tensor:
+    def _denoiser(self) -> nn.Module:
+        """The network as the phase before left it, kept so that a longer run learns from the same one."""
+        if not networks.finished("denoiser", self.tools.weights):
+            networks.save(self.trained["unet"], self.tools.weights, "denoiser")
+        return self.tools.finished("denoiser")
+
+    def _guess(self, batch: Batch, who: Tensor, noise: Tensor, generator: torch.Generator) -> Tensor:
         """The prediction from pure noise, or, for a share of the batches, the second of two steps on top of
         the network's own first one."""
-        unet, noise = self.trained["unet"], torch.randn(clean.shape, generator=generator).to(clean.device)
-        level = torch.ones(len(clean), device=clean.device)
+        unet = self.trained["unet"]
+        level = torch.ones(len(noise), device=noise.device)
         x = noise
         if float(torch.rand((), generator=generator)) < self.tools.settings.two_step:
             with torch.no_grad():
@@ -84,6 +96,21 @@ class DistillPhase:
             level = level * SECOND
         guess: Tensor = unet(x, level, batch.veiled, batch.geometry, who).float()
         return guess
+
+    def _anchor(self, made: Tensor, batch: Batch, who: Tensor, noise: Tensor, half: int) -> Tensor:
+        """Personas look as the guided denoiser draws them from the same noise: L1 + LPIPS. Without it the
+        losses of recognition draw what pleases the recogniser and no longer a face."""
+        weight, tools = self.tools.settings.weights.anchor, self.tools
+        if weight == 0:
+            return made.new_zeros(())
+        places = pick(batch, torch.arange(half, len(batch), device=made.device))
+        with torch.no_grad():
+            drawn = render(
+                self.denoiser, places, who[half:], noise[half:], ANCHOR_STEPS, tools.settings.guidance
+            )
+            target = self.decoder(drawn).float()
+        looks: Tensor = (made[half:] - target).abs().mean() + tools.lpips(made[half:], target).mean()
+        return weight * looks
 
     def _looks(self, made: Tensor, batch: Batch, half: int) -> dict[str, Tensor]:
         """Real to the adversary, and outside the mask the same as the source."""
@@ -111,7 +138,7 @@ class DistillPhase:
             "command": weights.identity * swap * (1 - (seen * who).sum(1)).mean(),
             "source": weights.identity * swap * (to_source + read_source),
             "link": weights.link * swap * (1 - (pairs[::2] * pairs[1::2]).sum(1)).mean(),
-            "geometry": weights.geometry * functional.mse_loss(geometry, batch.geometry),
+            "geometry": weights.geometry * ((geometry - batch.geometry) / self.spread).square().mean(),
         }
 
     def critic_loss(self) -> Tensor:

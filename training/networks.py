@@ -26,7 +26,7 @@ NAMES = ("encoder", "decoder", "closeup", "unet", "identity", "reader", "express
 
 def build(name: str, settings: Settings) -> nn.Module:
     sizes = settings.sizes
-    if name == "unet":
+    if name in ("unet", "denoiser"):
         return UNet(
             UNetSize(
                 autoencoder.LATENT,

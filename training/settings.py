@@ -63,9 +63,10 @@ class Weights:
     lpips: float = 1.0
     adversarial: float = 0.1
     latents: float = 1.0  # 0: the encoder, which serves training alone, is left out
-    identity: float = 1.0
-    geometry: float = 2.0
+    identity: float = 0.5
+    geometry: float = 0.3
     link: float = 0.5
+    anchor: float = 1.0  # of the few-step phase: personas look as the denoiser draws them
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Settings:
     inner: float = 2.0  # extra weight of what is under the mask
     window: int = 0  # latent cells a side of the windows that the decoder learns from; 0 = whole patches
     measured: int = 256  # held-out faces behind the figures of a checkpoint of the denoiser
+    guidance: float = 2.0  # of the denoiser that the few-step phase learns from
     two_step: float = 0.5  # share of few-step samples that take the second of two steps
     sizes: Sizes = Sizes()
     parts: Parts = Parts()
