@@ -16,7 +16,13 @@ class Told(nn.Module):
     """Predicts the first number of who it is told to draw, or -1 for nobody."""
 
     def forward(
-        self, x: Tensor, t: Tensor, veiled: Tensor, geometry: Tensor, who: Tensor, masked: Tensor | None = None
+        self,
+        x: Tensor,
+        t: Tensor,
+        veiled: Tensor,
+        geometry: Tensor,
+        who: Tensor,
+        masked: Tensor | None = None,
     ) -> Tensor:
         value = who[:, 0] if masked is None else torch.where(masked, -torch.ones(len(x)), who[:, 0])
         return value[:, None, None, None].expand_as(x)
