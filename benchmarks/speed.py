@@ -124,11 +124,11 @@ def timed(command: Sequence[str], frames: int) -> Timing:
 
 
 def told(row: Row) -> str:
-    told = f"{row.clip} {row.size}: {spoken(row.veilcast, row.frames)}"
+    line = f"{row.clip} {row.size}: {spoken(row.veilcast, row.frames)}"
     if row.deface is None:
-        return told
+        return line
     work = row.deface.cpu_s / row.veilcast.cpu_s
-    return f"{told}, deface {spoken(row.deface, row.frames)}: {row.ratio:.1f} times, by work {work:.1f} times"
+    return f"{line}, deface {spoken(row.deface, row.frames)}: {row.ratio:.1f} times, by work {work:.1f} times"
 
 
 def spoken(timing: Timing, frames: int) -> str:

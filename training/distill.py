@@ -40,7 +40,7 @@ class DistillPhase:
         self.reader = tools.finished("reader")
         self.draw = cast("IdentityVae", tools.finished("identity")).draw
         self.trained = nn.ModuleDict({"unet": tools.new("unet")})
-        self.denoiser = self._denoiser()
+        self.denoiser = self._denoiser() if tools.settings.weights.anchor else None
         self.spread = tools.faces.geometry_spread()
         self.critic = tools.adversary()
 
@@ -78,7 +78,7 @@ class DistillPhase:
         return orthogonal(who, source) if self.tools.settings.parts.oim else who
 
     def _denoiser(self) -> nn.Module:
-        """The network as the phase before left it, kept so that a longer run learns from the same one."""
+        """The network as the phase before left it; where another run did that, as it was at the start."""
         if not networks.finished("denoiser", self.tools.weights):
             networks.save(self.trained["unet"], self.tools.weights, "denoiser")
         return self.tools.finished("denoiser")
@@ -100,9 +100,9 @@ class DistillPhase:
     def _anchor(self, made: Tensor, batch: Batch, who: Tensor, noise: Tensor, half: int) -> Tensor:
         """Personas look as the guided denoiser draws them from the same noise: L1 + LPIPS. Without it the
         losses of recognition draw what pleases the recogniser and no longer a face."""
-        weight, tools = self.tools.settings.weights.anchor, self.tools
-        if weight == 0:
+        if self.denoiser is None:
             return made.new_zeros(())
+        tools = self.tools
         places = pick(batch, torch.arange(half, len(batch), device=made.device))
         with torch.no_grad():
             drawn = render(
@@ -110,7 +110,7 @@ class DistillPhase:
             )
             target = self.decoder(drawn).float()
         looks: Tensor = (made[half:] - target).abs().mean() + tools.lpips(made[half:], target).mean()
-        return weight * looks
+        return tools.settings.weights.anchor * looks
 
     def _looks(self, made: Tensor, batch: Batch, half: int) -> dict[str, Tensor]:
         """Real to the adversary, and outside the mask the same as the source."""
