@@ -45,6 +45,7 @@ from veilcast.pipeline.containers import (
 )
 from veilcast.pipeline.decode import Decoder, codec_name
 from veilcast.pipeline.gate import SafeFrame
+from veilcast.pipeline.priority import give_back_real_time
 from veilcast.pipeline.streams import SourceStream, StreamFate, fate, kept_tags, side_fate
 from veilcast.types import Frame, Orientation
 
@@ -222,6 +223,7 @@ class Encoder:
         self._context = context
 
     def _mux_video(self, packets: Sequence[av.Packet[Any]], last: bool = False) -> None:
+        give_back_real_time()  # a later segment's encoder opens when it gets its first frame
         for left, packet in enumerate(map(bare, packets), 1 - len(packets)):
             number = self._segment + int(packet.pts or 0)
             packet.pts, packet.duration = self._pts[number], self._durations.pop(number)
@@ -302,6 +304,7 @@ class Encoder:
     def _open_encoder(self, context: VideoCodecContext) -> None:
         try:
             context.open()
+            give_back_real_time()
         except (ValueError, av.error.FFmpegError):
             raise UnsupportedMedia(
                 f"{self.choice.family.encoder} does not take {context.width}x{context.height} "

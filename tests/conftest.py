@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from veilcast.pipeline.priority import give_back_real_time
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -21,6 +24,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "slow" in item.keywords:
             item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def _ordinary_priority() -> Iterator[None]:
+    """A test that encodes AV1 by itself must not make the next ones starve the machine."""
+    yield
+    give_back_real_time()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,7 +25,7 @@ from veilcast.errors import (
     UnsupportedMedia,
     VerificationFailed,
 )
-from veilcast.pipeline import hdr
+from veilcast.pipeline import encode, hdr
 from veilcast.pipeline.codecs import FAMILIES, Choice, choose, encoder_options, pixel_format
 from veilcast.pipeline.containers import may_reorder, muxer_for, muxer_options
 from veilcast.pipeline.decode import Decoder
@@ -32,6 +33,7 @@ from veilcast.pipeline.encode import Encoder, encoders, pixel_formats, verify
 from veilcast.pipeline.gate import release
 from veilcast.pipeline.ledger import Ledger
 from veilcast.pipeline.streams import SourceStream, fate
+from veilcast.types import Frame
 
 Clips = Callable[[str, Clip], Path]
 
@@ -284,3 +286,18 @@ def test_no_video_packet_of_the_source_is_copied(clips: Clips, tmp_path: Path) -
             return {bytes(p) for p in container.demux(video=0) if p.size}
 
     assert not video(source) & video(tmp_path / "out.mp4")
+
+
+def test_an_encoder_that_takes_real_time_priority_does_not_keep_it(
+    tmp_path: Path, clips: Clips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SVT-AV1 does, run as root, for every segment: all that this process starts would starve the machine."""
+    monkeypatch.setattr(encode, "SEGMENT_FRAMES", 4)
+    under_way: set[int] = set()
+
+    def note(_: Frame) -> None:
+        under_way.update(os.sched_getscheduler(int(task.name)) for task in Path("/proc/self/task").iterdir())
+
+    source = clips("in.mkv", Clip(frames=10))
+    carry_over(source, tmp_path / "out.mkv", Encode(codec="av1", preset="12"), each=note)
+    assert under_way == {os.SCHED_OTHER}
