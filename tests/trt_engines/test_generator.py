@@ -158,7 +158,7 @@ def test_the_generator_builds_for_every_target(exported: dict[str, bytes], preci
 
 
 def product_networks() -> Iterator[tuple[str, bytes, dict[str, tuple[int, ...]]]]:
-    """What `run` may load: shipped, or pinned and in the cache."""
+    """What `run` may load on a device: shipped, or pinned and in the cache."""
     for path in sorted(SHIPPED.glob("*.onnx")):
         yield path.stem, path.read_bytes(), {}
     cache = Models()
@@ -168,7 +168,7 @@ def product_networks() -> Iterator[tuple[str, bytes, dict[str, tuple[int, ...]]]
         "input": (3, 736, 1280),
     }
     for role in ROLES:
-        if "run" in role.use and (cache.folder / role.file).exists():
+        if "run" in role.use and not role.name.endswith("_int8") and (cache.folder / role.file).exists():
             yield role.name, cache.bytes(role.name), picture if role.name in DETECTORS else {}
 
 

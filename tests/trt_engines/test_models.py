@@ -201,7 +201,7 @@ def test_the_catalogue_pins_every_file() -> None:
             assert len(bytes.fromhex(digest)) == 32
         assert entry.licence
         assert entry.use
-    assert {role.name for role in ROLES if role.default} == {"centerface", "yunet"}
+    assert {role.name for role in ROLES if role.default} == {"centerface_int8", "yunet"}
     assert all("run" in role.use for role in ROLES if role.default)
 
 

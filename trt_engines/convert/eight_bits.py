@@ -1,0 +1,125 @@
+"""A network of convolutions with eight-bit weights and activations, from a table of measured numbers.
+
+Weights: one scale for each output channel, symmetric. Activations: the scales of the table that a
+calibration wrote (benchmarks/calibration.py), one for a tensor or one for each of its channels where
+each is filtered by itself; and the biases that make up for what rounding shifts on average. Same file
+and table in, same bytes out, so that the result can be pinned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from veilcast.trt_engines.convert import named
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSET, IR_VERSION = 13, 7  # the first with one scale for each channel
+CHANNEL_AXIS = {"Conv": 0, "ConvTranspose": 1}  # of the weights: where the output channels lie
+TAKES_SCALED = (*CHANNEL_AXIS, "Add")
+NEVER_NEGATIVE = ("Relu", "Sigmoid")
+TABLE = Path(__file__).with_name("centerface_eight_bits.npz")
+
+
+def centerface(data: bytes) -> bytes:
+    """CenterFace as `named.centerface` gives it, in eight bits."""
+    with np.load(TABLE, allow_pickle=False) as table:
+        return eight_bits(named.centerface(data), dict(table))
+
+
+def eight_bits(data: bytes, table: Mapping[str, np.ndarray]) -> bytes:
+    """ONNX bytes with pairs of quantise and dequantise. `table`, float32: "scale/TENSOR" of an activation,
+    () or (channels,); "bias/TENSOR" (channels,) of the convolution that makes the tensor."""
+    import onnx
+    from onnx import numpy_helper
+
+    scales = {name.removeprefix("scale/"): v for name, v in table.items() if name.startswith("scale/")}
+    model = onnx.load_from_string(data)
+    # the operators that these networks are made of mean the same in it
+    model.opset_import[0].version, model.ir_version = OPSET, IR_VERSION
+    graph = model.graph
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    unsigned = _unsigned(graph)
+    added: list[onnx.TensorProto] = []
+    nodes: list[onnx.NodeProto] = [
+        pair
+        for value in graph.input
+        if value.name in scales
+        for pair in _scaled(value.name, scales[value.name], True, added)
+    ]
+    for node in graph.node:
+        if node.op_type in CHANNEL_AXIS and node.input[1] in weights:
+            axis = CHANNEL_AXIS[node.op_type]
+            nodes.append(_weights(node.input[1], weights[node.input[1]], axis, added))
+            node.input[1] = _inner(node.input[1])
+        if (bias := f"bias/{node.output[0]}") in table:
+            added.append(numpy_helper.from_array(table[bias], bias))
+            node.input[2:] = [bias]
+        if node.op_type in TAKES_SCALED:
+            node.input[:] = [_inner(name) if name in scales else name for name in node.input]
+        nodes.append(node)
+        for name in node.output:
+            if name in scales:
+                nodes += _scaled(name, scales[name], name in unsigned, added)
+    used = {name for node in nodes for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.node[:], graph.initializer[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend([*kept, *added])
+    onnx.checker.check_model(model, full_check=True)
+    result: bytes = model.SerializeToString(deterministic=True)
+    return result
+
+
+def _unsigned(graph: onnx.GraphProto) -> set[str]:
+    """Tensors that are never below zero: pictures, what a Relu leaves, sums of such."""
+    found = {value.name for value in graph.input}
+    for node in graph.node:  # in the order in which they are computed
+        if node.op_type in NEVER_NEGATIVE or (node.op_type == "Add" and found >= set(node.input)):
+            found |= set(node.output)
+    return found
+
+
+def _inner(name: str) -> str:
+    return f"{name}.scaled"
+
+
+def _scaled(
+    name: str, scale: np.ndarray, unsigned: bool, added: list[onnx.TensorProto]
+) -> Iterable[onnx.NodeProto]:
+    """The two nodes that round a tensor to eight bits and back."""
+    from onnx import helper, numpy_helper
+
+    zero = np.zeros(scale.shape, np.uint8 if unsigned else np.int8)
+    added += [
+        numpy_helper.from_array(scale.astype(np.float32), f"{name}.scale"),
+        numpy_helper.from_array(zero, f"{name}.zero"),
+    ]
+    fixed = [f"{name}.scale", f"{name}.zero"]
+    axis = {"axis": 1} if scale.ndim else {}
+    return (
+        helper.make_node("QuantizeLinear", [name, *fixed], [f"{name}.eight"], **axis),
+        helper.make_node("DequantizeLinear", [f"{name}.eight", *fixed], [_inner(name)], **axis),
+    )
+
+
+def _weights(name: str, values: np.ndarray, axis: int, added: list[onnx.TensorProto]) -> onnx.NodeProto:
+    from onnx import helper, numpy_helper
+
+    others = tuple(i for i in range(values.ndim) if i != axis)
+    scale = np.maximum(np.abs(values).max(axis=others), 1e-8).astype(np.float32) / 127
+    shape = [-1 if i == axis else 1 for i in range(values.ndim)]
+    eight = np.clip(np.rint(values / scale.reshape(shape)), -127, 127).astype(np.int8)
+    added += [
+        numpy_helper.from_array(eight, f"{name}.eight"),
+        numpy_helper.from_array(scale, f"{name}.scale"),
+        numpy_helper.from_array(np.zeros(scale.shape, np.int8), f"{name}.zero"),
+    ]
+    return helper.make_node(
+        "DequantizeLinear", [f"{name}.eight", f"{name}.scale", f"{name}.zero"], [_inner(name)], axis=axis
+    )
