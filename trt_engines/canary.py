@@ -13,12 +13,11 @@ import hashlib
 import json
 import logging
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,11 @@ import numpy as np
 
 from veilcast.errors import EngineError
 from veilcast.trt_engines import openvino_engine
+from veilcast.trt_engines.compiled import CompiledCache
 from veilcast.trt_engines.engine import Engine, Model, Settings, TensorSpec
 from veilcast.trt_engines.onnxruntime_engine import OnnxRuntimeEngine
 from veilcast.trt_engines.openvino_engine import OpenVinoEngine
+from veilcast.trt_engines.processor import processor
 
 DEADLINE_S = 300
 BF16_TOLERANCE = 0.4  # relative L2 error; measured up to .25 for single outputs, 1 and more where it is wrong
@@ -49,11 +50,11 @@ class Rung:
     precision: str
     snippets: bool = True
 
-    def open(self, model: Model, settings: Settings) -> Engine:
-        """Compiles the network here and now. Raises EngineError."""
+    def open(self, model: Model, settings: Settings, cache: CompiledCache | None = None) -> Engine:
+        """Compiles the network here and now, or takes it from `cache`. Raises EngineError."""
         if self.backend == "onnxruntime":
             return OnnxRuntimeEngine(model, settings)
-        return OpenVinoEngine(model, settings, precision=self.precision, snippets=self.snippets)
+        return OpenVinoEngine(model, settings, precision=self.precision, snippets=self.snippets, cache=cache)
 
 
 BF16 = Rung("openvino-bf16", "openvino", "bf16")
@@ -171,7 +172,7 @@ def _child(model: Model, settings: Settings, rungs: Sequence[Rung], answers: dic
     with tempfile.TemporaryDirectory(prefix="veilcast-canary-") as name:
         folder = Path(name)
         (folder / f"network{model.suffix}").write_bytes(model.data)
-        (folder / "settings.json").write_text(_text(settings))
+        (folder / "settings.json").write_text(settings.text())
         command = [sys.executable, "-P", "-m", __name__, name, model.suffix, *[rung.name for rung in rungs]]
         try:
             subprocess.run(
@@ -191,29 +192,15 @@ def _child(model: Model, settings: Settings, rungs: Sequence[Rung], answers: dic
         return sum((folder / f"{rung.name}.done").exists() for rung in rungs)
 
 
-def _text(settings: Settings) -> str:
-    return json.dumps(asdict(settings), sort_keys=True)
-
-
 def _key(model: Model, settings: Settings) -> str:
     # how many threads there are does not change what comes out
     parts = (
         model.sha256,
-        _text(replace(settings, threads=None, streams=1)),
+        replace(settings, threads=None, streams=1).text(),
         openvino_engine.version(),
         processor(),
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
-
-
-def processor() -> str:
-    """Model and instruction sets of the processor that this runs on."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
-    except OSError:
-        return f"{platform.machine()} {platform.processor()}"
-    wanted = ("model name", "stepping", "flags", "Features", "CPU part")
-    return "\n".join(line for line in lines if line.startswith(wanted))
 
 
 def _remembered(record: Path) -> str | None:

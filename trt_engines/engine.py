@@ -11,9 +11,10 @@ a failure inside a backend; never a library's own exception.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self
@@ -102,6 +103,10 @@ class Settings:
     streams: int = 1
     shapes: Mapping[str, Sequence[Dim]] = field(default_factory=dict)
     pictures: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """All of it in one line, the same for equal settings."""
+        return json.dumps(asdict(self), sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from veilcast.trt_engines import canary
+from veilcast.trt_engines.compiled import CompiledCache
 from veilcast.trt_engines.engine import Dim, Engine, Precision, Settings, load
 from veilcast.trt_engines.models import ModelFile, default_folder
 
@@ -25,12 +26,13 @@ def open_engine(
     """The network, ready to run on this processor. See `Settings` for shapes, pictures, threads, streams.
 
     precision: "auto" = bf16 where the processor has it. The first opening of a network with given
-    settings tries them in a child process (about a second) and remembers the outcome in `cache`
-    (default: `engines` beside the weights). Raises ModelMissing, ModelCorrupt, EngineError.
+    settings tries them in a child process (about a second); the outcome and the compiled network are kept
+    in `cache` (default: `engines` beside the weights). Raises ModelMissing, ModelCorrupt, EngineError.
     """
     loaded = load(model)
     settings = Settings(precision, threads, streams, dict(shapes or {}), tuple(pictures))
     if backend == "onnxruntime":
         return canary.ORT.open(loaded, settings)
-    rung = canary.choose(loaded, settings, cache or default_folder().parent / "engines")
-    return rung.open(loaded, settings)
+    folder = cache or default_folder().parent / "engines"
+    rung = canary.choose(loaded, settings, folder)
+    return rung.open(loaded, settings, CompiledCache(folder / "compiled"))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import json
+import logging
 import os
 import queue
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +19,11 @@ import openvino as ov
 from openvino.preprocess import PrePostProcessor
 
 from veilcast.errors import EngineError
+from veilcast.trt_engines.compiled import Compiled, CompiledCache
 from veilcast.trt_engines.engine import Model, Settings, Tensors, TensorSpec, check_inputs
+from veilcast.trt_engines.processor import processor
+
+log = logging.getLogger(__name__)
 
 
 def version() -> str:
@@ -36,15 +43,20 @@ class OpenVinoEngine:
     another one first.
     """
 
-    def __init__(self, model: Model, settings: Settings, *, precision: str, snippets: bool = True) -> None:
+    def __init__(
+        self,
+        model: Model,
+        settings: Settings,
+        *,
+        precision: str,
+        snippets: bool = True,
+        cache: CompiledCache | None = None,
+    ) -> None:
+        """`cache`: where compiled networks are kept; without it each opening compiles anew."""
         self.label = f"openvino {precision}" + ("" if snippets else " without snippets")
         self.streams = settings.streams
         with _translated(f"could not compile the network for {self.label}"):
-            core = ov.Core()
-            network = _network(core, model, settings)
-            # named before compiling, which gives fused tensors the names of their parts as well
-            names = [_name(port) for port in (*network.inputs, *network.outputs)]
-            compiled = core.compile_model(network, "CPU", _config(settings, precision, snippets))
+            compiled, names = _kept(model, settings, _config(settings, precision, snippets), cache)
             self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
             for _ in range(settings.streams):
                 self._requests.put(compiled.create_infer_request())
@@ -83,6 +95,33 @@ class OpenVinoEngine:
         self._open = False
         for _ in range(self.streams):
             self._requests.get()  # waits for calls that are still running
+
+
+def _kept(
+    model: Model, settings: Settings, config: dict[str, Any], cache: CompiledCache | None
+) -> tuple[Any, Sequence[str]]:
+    """The compiled network and the names of its tensors: from the cache, else compiled now and kept."""
+    core = ov.Core()
+    if cache is None:
+        return _compiled(core, model, settings, config)
+    facts = (model.sha256, settings.text(), json.dumps(config, sort_keys=True), version(), processor())
+    if (found := cache.get(*facts)) is not None:
+        try:
+            return core.import_model(io.BytesIO(found.blob), "CPU", config), found.names
+        except RuntimeError as error:
+            log.debug("a kept network cannot be imported: %s", error)
+    compiled, names = _compiled(core, model, settings, config)
+    cache.put(facts, Compiled(tuple(names), compiled.export_model().getvalue()))
+    return compiled, names
+
+
+def _compiled(
+    core: ov.Core, model: Model, settings: Settings, config: dict[str, Any]
+) -> tuple[Any, Sequence[str]]:
+    network = _network(core, model, settings)
+    # named before compiling, which gives fused tensors the names of their parts as well
+    names = [_name(port) for port in (*network.inputs, *network.outputs)]
+    return core.compile_model(network, "CPU", config), names
 
 
 def _config(settings: Settings, precision: str, snippets: bool) -> dict[str, Any]:

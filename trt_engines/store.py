@@ -8,18 +8,21 @@ from elsewhere is refused.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import json
-import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from veilcast.errors import ModelCorrupt, ModelMissing
 from veilcast.trt_engines.models import check, write_whole
+from veilcast.trt_engines.seal import Seal
 
-MANIFEST, KEY = "engines.json", "engines.key"
+MANIFEST = "engines.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +58,18 @@ class EngineStore:
         path = self.folder / f"{recipe.key}.engine"
         write_whole(path, engine)
         facts = {**asdict(recipe), "sha256": hashlib.sha256(engine).hexdigest(), "bytes": len(engine)}
-        entries = {**self.entries(), recipe.key: facts}
-        signed = {"engines": entries, "signature": self._sign(entries)}
-        write_whole(self.folder / MANIFEST, json.dumps(signed, indent=1, sort_keys=True).encode())
+        with self._alone():
+            entries = {**self.entries(), recipe.key: facts}
+            signed = {"engines": entries, "signature": self._sign(entries)}
+            write_whole(self.folder / MANIFEST, json.dumps(signed, indent=1, sort_keys=True).encode())
         return path
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time adds to the list: none forgets what another has built meanwhile."""
+        with (self.folder / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def entries(self) -> dict[str, dict[str, Any]]:
         """Facts of every engine by key. Raises ModelCorrupt where the signature is not this user's."""
@@ -98,12 +109,4 @@ class EngineStore:
 
     def _sign(self, entries: dict[str, dict[str, Any]]) -> str:
         text = json.dumps(entries, sort_keys=True).encode()
-        return hmac.new(self._key(), text, hashlib.sha256).hexdigest()
-
-    def _key(self) -> bytes:
-        path = self.folder / KEY
-        try:
-            return path.read_bytes()
-        except FileNotFoundError:
-            write_whole(path, secrets.token_bytes(32))
-            return path.read_bytes()
+        return Seal(self.folder).of(text).hex()

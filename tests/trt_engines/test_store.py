@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from veilcast.errors import ModelCorrupt, ModelMissing
-from veilcast.trt_engines.store import KEY, MANIFEST, EngineStore, Recipe
+from veilcast.trt_engines.seal import KEY
+from veilcast.trt_engines.store import MANIFEST, EngineStore, Recipe
 
 RECIPE = Recipe("unet", "ab" * 32, {"x": ((1, 3), (8, 3), (16, 3))}, "fp16", "tensorrt-rtx 1.7", ("sm86",))
 
@@ -82,4 +83,6 @@ def test_a_lost_engine_says_what_to_run(store: EngineStore) -> None:
 
 
 def test_files_are_the_users_alone(store: EngineStore) -> None:
-    assert all(path.stat().st_mode & 0o077 == 0 for path in store.folder.iterdir())
+    assert store.folder.stat().st_mode & 0o077 == 0
+    assert all(path.stat().st_mode & 0o077 == 0 for path in store.folder.glob("engines.*"))
+    assert all(path.stat().st_mode & 0o077 == 0 for path in store.folder.glob("*.engine"))
