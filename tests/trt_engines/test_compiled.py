@@ -86,7 +86,7 @@ def test_bytes_that_this_user_did_not_write_are_never_opened(
         data[len(data) // 2] ^= 1
     if change == "key":
         (cache._folder / KEY).write_bytes(b"of somebody else, 32 bytes long.")
-    path.write_bytes({"cut": data[:-1], "empty": b""}.get(change, bytes(data)))
+    path.write_bytes({"cut": bytes(data[:-1]), "empty": b""}.get(change, bytes(data)))
     if change == "moved":  # a network that this user did compile, in the place of another
         path.rename(path.with_name(f"{'0' * 32}.compiled"))
         monkeypatch.setattr("veilcast.trt_engines.compiled._key", lambda parts: "0" * 32)
