@@ -113,8 +113,8 @@ class Feed:
             self._clock.restart()
             return replace(arrival, arrived_s=time.monotonic())
         if self._first_s is None:
-            self._first_s = arrival.arrived_s - arrival.frame.pts / TICKS
-        due_s = self._first_s + arrival.frame.pts / TICKS
+            self._first_s = arrival.arrived_s - arrival.pts / TICKS
+        due_s = self._first_s + arrival.pts / TICKS
         self._wait(due_s - time.monotonic())
         return replace(arrival, arrived_s=time.monotonic())
 

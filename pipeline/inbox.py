@@ -1,5 +1,5 @@
-"""Between the thread that receives and the one that covers: bounded; what is too much is lost, oldest
-first, and shows as a gap in the frames' numbers."""
+"""Between the threads that receive and look and the one that covers: bounded; pictures that are too many are
+lost, oldest first, which shows as a gap in the frames' numbers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 
+from veilcast.pipeline.aside import Answer
 from veilcast.pipeline.receive import Arrival
 from veilcast.pipeline.slates import Reason
 
@@ -19,14 +20,17 @@ class Event:
     told: str = ""
 
 
+Item = Arrival | Event | Answer
+
+
 class Inbox:
     def __init__(self, most: int) -> None:
         self._most = most
         self._ready = threading.Condition()
-        self._waiting: deque[Arrival | Event] = deque()
+        self._waiting: deque[Item] = deque()
         self._pictures = 0
 
-    def put(self, item: Arrival | Event) -> None:
+    def put(self, item: Item) -> None:
         with self._ready:
             if isinstance(item, Arrival):
                 self._pictures += 1
@@ -35,7 +39,7 @@ class Inbox:
             self._waiting.append(item)
             self._ready.notify()
 
-    def get(self, timeout_s: float) -> Arrival | Event | None:
+    def get(self, timeout_s: float) -> Item | None:
         """The next item in order; None where none came in time."""
         with self._ready:
             if not self._waiting:

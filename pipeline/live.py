@@ -1,6 +1,7 @@
 """One camera's session: receive, look, cover, gate, publish, with a bounded delay.
 
     feed (thread) -> inbox -> this thread: window, cover, gate -> programme -> outlets (a thread each)
+                               looks: a thread beside it
 
 Only what `gate.release` made reaches the programme; whatever fails on the way leaves the programme with a
 card that says why. Every picture that came has a fate in the ledger, lost ones too.
@@ -9,72 +10,34 @@ card that says why. Every picture that came has a fate in the ledger, lost ones 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any
 
 from veilcast.config import Config
-from veilcast.errors import ConfigError, WorkerHung
+from veilcast.errors import WorkerHung
 from veilcast.pipeline.addresses import Address
+from veilcast.pipeline.aside import Answer, Aside
 from veilcast.pipeline.backoff import Backoff
 from veilcast.pipeline.clocks import TICKS, Clock
-from veilcast.pipeline.cover import NO_FACES, Painter
 from veilcast.pipeline.feed import Connect, Feed
-from veilcast.pipeline.gate import release
 from veilcast.pipeline.inbox import Event, Inbox
-from veilcast.pipeline.ledger import Fate, Ledger
+from veilcast.pipeline.ledger import Fate
+from veilcast.pipeline.live_pictures import Pictures
 from veilcast.pipeline.live_stats import Stats
 from veilcast.pipeline.mixer import Mixer
-from veilcast.pipeline.outlet import Outlet
-from veilcast.pipeline.overload import Level, Overload
+from veilcast.pipeline.outlet import Outlet, Shown
 from veilcast.pipeline.program import Program
 from veilcast.pipeline.publish import Output
 from veilcast.pipeline.receive import Arrival, Sound
-from veilcast.pipeline.shapes import Region, Whole
 from veilcast.pipeline.slates import Reason
-from veilcast.pipeline.stages import Covers
-from veilcast.pipeline.window import Finder, Seen, Window
-from veilcast.types import Frame, Track
+from veilcast.pipeline.watching import Engines, check_config
 
-MOST_WAITING = 32  # pictures between the receiver and the networks
+MOST_WAITING = 32  # pictures between the receiver and the window
 CANARY_EVERY_S = 30.0
-PREVIEW_PX = 640  # the preview's width at most
-
-
-class Watcher(Finder, Protocol):
-    """A finder that can also be made ready, and checked."""
-
-    def warm(self, frame: Frame) -> None: ...
-
-
-class Faces(Protocol):
-    """What draws synthetic faces; live_faces.py has it."""
-
-    def painters(self, frame: Frame, tracks: Sequence[Track], level: Level) -> Mapping[int, Painter]: ...
-
-    def restart(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Engines:
-    """What a session looks and draws with. `finder` makes one for each connection; `canary` raises
-    EngineError where the networks no longer say what they should."""
-
-    finder: Callable[[], Watcher]
-    faces: Faces | None = None
-    canary: Callable[[], None] = lambda: None
-
-
-def check_config(config: Config) -> None:
-    """Raises ConfigError for settings that mean nothing, or something dangerous, in a stream."""
-    if config.start_s is not None or config.end_s is not None:
-        raise ConfigError("start_s and end_s are for files: a live stream is covered from end to end")
-    if config.cover.allow_keep:
-        raise ConfigError("allow_keep is for files: nobody can mark a face of a live stream")
-    if config.live.look_ahead_s >= config.live.max_latency_s:
-        raise ConfigError("live.look_ahead_s must be less than live.max_latency_s, of which it is a part")
+WARM_S = 120.0  # that the networks may take to get ready for a size, on a machine that is busy
+LOOK_HANGS = 3  # times live.hang_s that one look may take
+POLL_S = 0.1
 
 
 class Session:
@@ -94,39 +57,30 @@ class Session:
         self.config, self.source = config, source
         self.start_s = time.monotonic()
         self.stats = Stats()
-        self.ledger = Ledger()
         self._clock = Clock()
         self._inbox = Inbox(MOST_WAITING)
         delay = round(live.max_latency_s * TICKS)
         self._mixer = Mixer(delay) if live.audio == "keep" else None
-        self.outlets = [
-            Outlet(
-                output,
-                Backoff(live.backoff_s, live.backoff_max_s),
-                self._mixer if output.has_sound else None,
-                self._written if number == 0 else lambda shown: None,
-            )
-            for number, output in enumerate(outputs)
-        ]
+        self.outlets = [self._outlet(number, output) for number, output in enumerate(outputs)]
         self.program = Program(
             self.outlets, self.start_s, delay, live.slate_after_s, self.stats, self._mixer, size
         )
         connected = connect(self._clock, self.start_s, self._heard if self._mixer else None)
         backoff = Backoff(live.backoff_s, live.backoff_max_s)
         self.feed = Feed(connected, self._inbox, self._clock, backoff, paced=source.kind == "file")
-        self._covers = Covers.of(config)
-        self._overload = Overload(live.max_latency_s - live.look_ahead_s)
-        self._window: Window | None = None
-        self._next = 0  # the number of the picture that is due
-        self._warmed: set[tuple[int, int]] = set()
-        self._overrun = False
-        self._ready_s = 0.0  # from when on delays count
-        self._stop = False
+        self._aside = Aside(self._inbox.put)
+        self.pictures = Pictures(config, self.program, self.stats, self._aside, self.feed.go.set)
+        self._stop = self._ending = False
         self.told = ""
         self.canary_s: float | None = None  # when the networks last gave the right answer
-        self.faces_now = self.tracks_seen = 0
-        self._top_track = 0
-        self.level = Level.FULL
+        self._canary_due_s = 0.0
+
+    def _outlet(self, number: int, output: Output) -> Outlet:
+        """The first one is that by which latency is told."""
+        live = self.config.live
+        written = self._written if number == 0 else lambda shown: None
+        backoff = Backoff(live.backoff_s, live.backoff_max_s)
+        return Outlet(output, backoff, self._mixer if output.has_sound else None, written)
 
     # -- from outside
 
@@ -144,6 +98,7 @@ class Session:
     def close(self) -> None:
         self.feed.stop()
         self.program.stop()
+        self._aside.stop()
 
     def check_alive(self) -> None:
         """Raises WorkerHung where a library has not come back, PrivacyTripped where a gate said no."""
@@ -151,6 +106,9 @@ class Session:
         # opening may wait for an answer several times, reading for one packet
         if self.feed.is_alive and now_s - self.feed.beat_s > 3 * live.connect_s + live.stall_s + live.hang_s:
             raise WorkerHung(f"reading from {self.source} hangs")
+        patience_s = WARM_S if self.pictures.is_warming else LOOK_HANGS * live.hang_s
+        if self._aside.busy_s > patience_s:
+            raise WorkerHung("looking for faces hangs")
         for outlet in self.outlets:
             if outlet.fatal is not None:
                 raise outlet.fatal
@@ -158,21 +116,21 @@ class Session:
                 raise WorkerHung(f"writing to {outlet.output.address} hangs")
 
     def status(self) -> dict[str, Any]:
-        reason = self.program.reason
+        reason, counts = self.program.reason, self.pictures.fates.ledger.counts
         return self.stats.snapshot() | {
             "state": reason.value if reason else "live",
             "told": self.told,
-            "level": self.level.name.lower(),
+            "level": self.pictures.level.name.lower(),
             "frames_in": self.feed.frames,
             "connections": self.feed.connections,
             "connected": self.feed.connected,
             "camera": self.feed.facts,
             "size": self.feed.size,
             "jumps": self._clock.jumps,
-            "faces": self.faces_now,
-            "tracks": self.tracks_seen,
-            "ledger": {fate.value: self.ledger.counts[fate] for fate in Fate},
-            "waiting": self.feed.frames - self.ledger.counts.total(),
+            "faces": self.pictures.faces_now,
+            "tracks": self.pictures.tracks_seen,
+            "ledger": {fate.value: counts[fate] for fate in Fate},
+            "waiting": self.feed.frames - counts.total(),
             "canary_age_s": None if self.canary_s is None else round(time.monotonic() - self.canary_s, 1),
             "outputs": [outlet.status() for outlet in self.outlets],
         }
@@ -182,144 +140,52 @@ class Session:
     def run(self, engines: AbstractContextManager[Engines]) -> None:
         """Until `stop` or the end of a file. `engines` is opened when the card is already on air."""
         with engines as ready:
-            self._engines = ready
-            self._canary()
+            ready.canary()
+            self._checked(None)
+            self.pictures.use(ready)
             if not self.source.is_remote:
                 self.feed.start()
-            while not self._stop:
-                item = self._inbox.get(0.1)
-                if isinstance(item, Arrival):
-                    self._take(item)
-                elif isinstance(item, Event) and self._happened(item):
-                    return
-                self._canary()
+            while not self._stop and not (self._ending and self.pictures.is_empty):
+                self._step(ready)
+        if self._ending:
+            self.pictures.abandon("ended")
+            self.program.hide(Reason.ENDED)
 
-    def _happened(self, event: Event) -> bool:
-        """True at the end of everything."""
+    def _step(self, engines: Engines) -> None:
+        item = self._inbox.get(min(POLL_S, self.pictures.wait_s))
+        if isinstance(item, Arrival):
+            self.pictures.take(item)
+        elif isinstance(item, Event):
+            self._happened(item)
+        elif isinstance(item, Answer):
+            item()
+        self.pictures.pump()
+        if time.monotonic() >= self._canary_due_s and not self._aside.is_busy:
+            self._canary_due_s = float("inf")
+            self._aside.give(engines.canary, self._checked)
+
+    def _happened(self, event: Event) -> None:
         self.told = event.told
         if event.reason is Reason.ENDED:
-            for seen in self._window.flush() if self._window else ():
-                self._emit(seen)
-        self._abandon("lost")
+            self._ending = True
+            return self.pictures.end()
+        self.pictures.abandon("lost")
         self.program.hide(event.reason)
-        return event.reason is Reason.ENDED
 
-    def _take(self, arrival: Arrival) -> None:
-        if self.level is Level.SLATE:
-            self._abandon("overload")
-            self._slate(arrival, "overload")
-        else:
-            if self._window is None or self._window.size != arrival.frame.displayed_size:
-                self._begin(arrival)
-            assert self._window is not None
-            self._window.finder.level = self.level
-            for seen in self._window.push(arrival):
-                self._emit(seen)
-        now_s = time.monotonic()
-        if arrival.arrived_s >= self._ready_s:
-            self._adapt(now_s - arrival.arrived_s, now_s)
-
-    def _begin(self, arrival: Arrival) -> None:
-        """A new connection or size: nothing that was known holds."""
-        self._abandon("lost")
-        size = arrival.frame.displayed_size
-        self.program.sized(size)
-        self.program.because(Reason.STARTING)
-        finder = self._engines.finder()
-        if size not in self._warmed:  # compiling takes long, and is no overload
-            finder.warm(arrival.frame)
-            self._warmed.add(size)
-            self._ready_s = time.monotonic()
-            self.feed.go.set()
-        usual_s = self._clock.usual / TICKS
-        self._window = Window(self.config, finder, size, usual_s)
-        if self._engines.faces:
-            self._engines.faces.restart()
-
-    def _abandon(self, reason: str) -> None:
-        """Drops what is in the window: nobody will ever have looked beyond it."""
-        window, self._window = self._window, None
-        for arrival in window.abandon() if window else ():
-            self._drop(arrival.frame.index, reason)
-
-    def _emit(self, seen: Seen) -> None:
-        """The next picture, covered, to the programme."""
-        arrival, frame = seen.arrival, seen.arrival.frame
-        if time.monotonic() - arrival.arrived_s > self.config.live.max_latency_s:
-            return self._drop(frame.index, "late")
-        wanted = self._wanted(seen)
-        faces = self._faces(seen)
-        self._missing(frame.index)
-        safe = release(frame, wanted, self.config.cover, self.ledger, faces=faces)
-        self.faces_now = len(seen.tracks)
-        newest = max((track.id for track in seen.tracks), default=0)
-        self._shown(safe, arrival)
-        if newest > self._top_track:
-            self.tracks_seen += newest - self._top_track
-            self._top_track = newest
-
-    def _wanted(self, seen: Seen) -> tuple[Region, ...]:
-        if not seen.known:
-            return (Whole("nobody looked"),)
-        return self._covers.regions(seen.arrival.frame, seen.tracks, start=Fraction(0))
-
-    def _faces(self, seen: Seen) -> Mapping[int, Painter]:
-        faces = self._engines.faces
-        if faces is None or self.level >= Level.SOLID or seen.arrival.frame.damaged:
-            return NO_FACES
-        return faces.painters(seen.arrival.frame, seen.tracks, self.level)
-
-    def _slate(self, arrival: Arrival, reason: str) -> None:
-        self._missing(arrival.frame.index)
-        safe = release(arrival.frame, (Whole(reason),), self.config.cover, self.ledger)
-        self._shown(safe, arrival)
-
-    def _shown(self, safe: Any, arrival: Arrival) -> None:
-        carrier = arrival.picture if self.config.live.captions == "keep" else None
-        self.program.show(safe, arrival.arrived_s, carrier)
-
-    # -- fates
-
-    def _missing(self, index: int) -> None:
-        """Enters the pictures that were lost on the way here."""
-        for lost in range(self._next, index):
-            self.ledger.entry(lost, Fate.DROPPED, "not taken in time")
-            self.stats.count("dropped: not taken in time")
-            self._overrun = True
-        self._next = index + 1
-
-    def _drop(self, index: int, reason: str) -> None:
-        self._missing(index)
-        self.ledger.entry(index, Fate.DROPPED, reason)
-        self.stats.count(f"dropped: {reason}")
+    def _checked(self, _: object) -> None:
+        """The networks have given the right answer."""
+        self.canary_s = time.monotonic()
+        self._canary_due_s = self.canary_s + CANARY_EVERY_S
 
     def settle(self) -> None:
         """After the end: whatever still waits is dropped, and the ledger must balance."""
-        self._abandon("ended")
-        self._missing(self.feed.frames)
-        self.ledger.balance(self.feed.frames)
-
-    # -- load and health
-
-    def _adapt(self, delay_s: float, now_s: float) -> None:
-        if self._overrun:  # pictures were lost before anybody looked: as late as can be
-            delay_s, self._overrun = self.config.live.max_latency_s, False
-        before, self.level = self.level, self._overload.saw(delay_s, now_s)
-        if before is not self.level:
-            self.stats.count(f"level {self.level.name.lower()}")
-            if Level.SLATE in (before, self.level):
-                self._abandon("overload")
-
-    def _canary(self) -> None:
-        now_s = time.monotonic()
-        if self.canary_s is None or now_s - self.canary_s >= CANARY_EVERY_S:
-            self._engines.canary()
-            self.canary_s = time.monotonic()
+        self.pictures.abandon("ended")
+        self.pictures.fates.settle(self.feed.frames)
 
     def _heard(self, sound: Sound) -> None:
         if self._mixer is not None:
             self._mixer.put(sound.pts, sound.samples)
 
-    def _written(self, shown: Any) -> None:
+    def _written(self, shown: Shown) -> None:
         if shown.arrived_s is not None:
             self.stats.latency(shown.arrived_s)

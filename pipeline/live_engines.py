@@ -9,9 +9,9 @@ from pathlib import Path
 
 from veilcast.config import Config
 from veilcast.pipeline.drawn import looked_at
-from veilcast.pipeline.live import Engines
 from veilcast.pipeline.live_faces import LiveFaces
 from veilcast.pipeline.live_finder import LiveFinder, open_networks
+from veilcast.pipeline.watching import Engines
 from veilcast.trt_engines.models import Models
 
 PATIENCE_S = 5.0  # with a generator that does not answer

@@ -1,4 +1,4 @@
-"""FaceFinder for streams: it can be told to do less, and starts anew with each connection."""
+"""What looks for faces in a stream: it can be told to do less, and starts anew with each connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from veilcast.pipeline.detectors.network import CENTERFACE, YUNET, NetworkDetect
 from veilcast.pipeline.overload import Level
 from veilcast.pipeline.schedule import Pass, Schedule, closest_passes, coarse, detail
 from veilcast.trt_engines.models import Models
-from veilcast.types import Frame
+from veilcast.types import Face, Frame
 
 Networks = Mapping[str, NetworkDetector]
 
@@ -23,12 +23,16 @@ class LiveFinder(FaceFinder):
         super().__init__(networks, settings)
         self.level = Level.FULL
         seldom = settings.model_copy(update={"look_s": min(2 * settings.look_s, 0.5)})
-        self._schedules = {False: self._schedule, True: Schedule(seldom)}
+        self._seldom = Schedule(seldom)
 
-    def _passes(self, frame: Frame) -> tuple[Pass, ...]:
-        self._schedule = self._schedules[self.level >= Level.STEPS]
-        passes = super()._passes(frame)
-        return light_passes(frame.displayed_size) if passes and self.level >= Level.SCALES else passes
+    def find(self, frame: Frame, urgent: bool = False) -> tuple[Face, ...] | None:
+        """The faces in `frame`, boxes in displayed pixels; None = it was not looked at. The schedule is the
+        finder's, cuts are seen by whoever asks: not every frame comes by here."""
+        schedule = self._seldom if self.level >= Level.STEPS else self._schedule
+        passes = schedule.passes(frame.time, frame.displayed_size, urgent)
+        if passes and self.level >= Level.SCALES:
+            passes = light_passes(frame.displayed_size)
+        return self._look(frame, passes) if passes else None
 
     def warm(self, frame: Frame) -> None:
         """Has every network compiled for pictures like `frame`, before any has to be in time."""

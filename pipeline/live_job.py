@@ -9,8 +9,8 @@ from typing import Any, Self
 
 from veilcast.config import Config
 from veilcast.pipeline.addresses import Address, parse_input, parse_output
-from veilcast.pipeline.live import PREVIEW_PX, check_config
-from veilcast.pipeline.publish import Output, check
+from veilcast.pipeline.publish import PREVIEW_PX, Output, check
+from veilcast.pipeline.watching import check_config
 
 Json = dict[str, Any]
 

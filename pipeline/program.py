@@ -80,9 +80,10 @@ class Program:
         with self._lock:
             self._reason = reason
 
-    def show(self, safe: SafeFrame, arrived_s: float, carrier: Any = None) -> None:
-        """The next picture. One that is covered whole is shown as a card, with its reason."""
-        pts = safe.frame.pts + self._delay
+    def show(self, safe: SafeFrame, pts: int, arrived_s: float, carrier: Any = None) -> None:
+        """The next picture, `pts` ticks into the session and the delay later. One that is covered whole is
+        shown as a card, with its reason."""
+        pts += self._delay
         with self._lock:
             now_s = time.monotonic()
             regions = safe.covered.regions

@@ -38,6 +38,7 @@ FILES = {".mp4": "mp4", ".mkv": "matroska", ".ts": "mpegts", ".mov": "mov"}
 KEY_EVERY_S = 0.95  # just below a second, so that an HLS segment never lasts longer
 NOMINAL_RATE = 25
 HEADER_S = 2.0  # that a server which has just answered may take for each step of ANNOUNCE
+PREVIEW_PX = 640  # the preview's width at most
 SOUND_RATE = 48_000
 SOUND_SAMPLES = 1024  # of one AAC frame
 

@@ -58,12 +58,14 @@ PROBING = {
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A decoded picture. `frame.pts` is in ticks of the session, `frame.damaged` holds until the next clean
-    key frame. `picture` is the decoder's own frame, whose planes the frame's are."""
+    """A decoded picture. `frame.pts` is in ticks by the camera's own count, `frame.damaged` holds until the
+    next clean key frame. `picture` is the decoder's own frame, whose planes the frame's are."""
 
     frame: Frame
     arrived_s: float  # on time.monotonic's clock
     picture: Any
+    pts: int  # ticks of the session: when it is shown
+    anew: bool = False  # the camera's clock jumped: nothing that was known of the frames before it holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,9 +235,10 @@ class Receiver:
         self._check_size(picture.width, picture.height)
         picture, damaged = self._planar(picture), self._suspect
         planes = views(picture, layout := pixel_format(picture.format.name))
-        frame = Frame(self.next_index, ticks, BASE, planes, layout, colour_of(picture), damaged=damaged)
+        count, colour = self._clock.count, colour_of(picture)
+        frame = Frame(self.next_index, count, BASE, planes, layout, colour, damaged=damaged)
         self.next_index += 1
-        return Arrival(frame, arrived_s, picture)
+        return Arrival(frame, arrived_s, picture, ticks, self._clock.broken)
 
     @property
     def _is_lossy(self) -> bool:

@@ -1,22 +1,28 @@
-"""From arrivals to what is known of them, a look-ahead later: the part of a session that starts anew with
-each connection and each change of the picture's size."""
+"""From arrivals to what is known of them: the part of a session that starts anew with each connection, each
+change of the picture's size, each jump of the camera's clock.
+
+A picture waits here until it is as old as the look-ahead, and until somebody has looked at it or at a later
+one. Looks are made beside the stream (aside.py), one at a time; while one is under way pictures go on coming,
+and those that nobody could look beyond in time are never shown.
+"""
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
 
 from veilcast.config import Config
+from veilcast.pipeline.aside import Aside
 from veilcast.pipeline.cuts import CutFinder
 from veilcast.pipeline.overload import Level
 from veilcast.pipeline.receive import Arrival
 from veilcast.trackers.base import Observation
-from veilcast.trackers.smoothing import LookAhead
+from veilcast.trackers.beside import Beside
 from veilcast.types import Face, Frame, Track
-
-LEAST_RATE, MOST_RATE = 1.0, 120.0
 
 
 class Finder(Protocol):
@@ -24,60 +30,134 @@ class Finder(Protocol):
 
     level: Level
 
-    def find(self, frame: Frame) -> tuple[Face, ...] | None: ...
+    def find(self, frame: Frame, urgent: bool = False) -> tuple[Face, ...] | None:
+        """The faces in a frame; None = it is too early for another look, unless it is urgent."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An arrival with its tracks. `known`: somebody looked near enough to it in time."""
+    """An arrival with its tracks. `known`: somebody looked near enough to it. `late`: nobody looked beyond it
+    in time, and its pixels may be under somebody's eyes at this moment: it must neither be shown nor written
+    to."""
 
     arrival: Arrival
     tracks: tuple[Track, ...]
     known: bool
+    late: bool = False
+
+
+@dataclass(slots=True)
+class _Waiting:
+    arrival: Arrival
+    scene: int
 
 
 class Window:
-    """Frames of one size and one connection, in order."""
+    """Frames of one size and one connection, in order. `now_s` is time.monotonic's clock, for tests."""
 
-    def __init__(self, config: Config, finder: Finder, size: tuple[int, int], usual_s: float) -> None:
-        rate = min(max(1 / usual_s, LEAST_RATE), MOST_RATE)
+    def __init__(
+        self,
+        config: Config,
+        finder: Finder,
+        size: tuple[int, int],
+        aside: Aside,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.finder, self.size = finder, size
+        self._live, self._aside, self._now_s = config.live, aside, now_s
         self._reach = Fraction(str(config.tracking.lead_s))
         self._cuts = CutFinder()
-        self._waiting: deque[Arrival] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._looks: deque[tuple[int, Fraction]] = deque()  # scene and time of each look near the window
-        self._scenes: deque[int] = deque()
+        self._looked = -1  # the newest frame that was looked at
+        self._offered = -1  # the newest frame that the finder was asked about
         self._scene = 0
-        delay = round(config.live.look_ahead_s * rate)
-        self._tracks = LookAhead(config.tracking, size, config.detect.thresh, delay)
+        self._urgent = True  # somebody must look, whatever the schedule says
+        self._ended = self._left = False
+        self._tracks = Beside(config.tracking, size, config.detect.thresh)
 
-    def push(self, arrival: Arrival) -> list[Seen]:
-        """Takes the next picture; gives the one that is a look-ahead older, if any. Raises EngineError."""
+    def push(self, arrival: Arrival) -> None:
+        """Takes the next picture."""
         frame = arrival.frame
-        cut = not frame.damaged and self._cuts.is_cut(frame)
-        faces = None if frame.damaged else self.finder.find(frame)
-        self._scene += cut
-        self._waiting.append(arrival)
-        self._scenes.append(self._scene)
-        if faces is not None:
-            self._looks.append((self._scene, frame.time))
-        observation = Observation(frame.index, frame.time, faces, cut)
-        return [self._seen(tracks) for _, tracks in self._tracks.push(observation)]
+        if not frame.damaged and self._cuts.is_cut(frame):
+            self._scene += 1
+            self._urgent = True
+        self._waiting.append(_Waiting(arrival, self._scene))
+        self.look()
 
-    def flush(self) -> list[Seen]:
-        """What is left, at the end of the stream."""
-        return [self._seen(tracks) for _, tracks in self._tracks.flush()]
+    def look(self) -> None:
+        """Asks about the newest picture, if nobody is looking. To be called again with every answer."""
+        newest = next((w for w in reversed(self._waiting) if not w.arrival.frame.damaged), None)
+        if newest is None or self._aside.is_busy or self._left:
+            return
+        frame, scene = newest.arrival.frame, newest.scene
+        last = self._ended and self._looked < frame.index
+        if frame.index <= self._offered and not last:
+            return
+        self._offered, urgent, self._urgent = frame.index, self._urgent or last, False
+        self._aside.give(
+            lambda: self.finder.find(frame, urgent=urgent), lambda faces: self._found(frame, scene, faces)
+        )
+
+    def due(self) -> Iterator[Seen]:
+        """The pictures whose time has come, oldest first."""
+        while self._waiting and (seen := self._judged(self._waiting[0])) is not None:
+            self._waiting.popleft()
+            yield seen
+
+    @property
+    def wait_s(self) -> float:
+        """Until the next picture may be due, if nothing else happens; endless where none waits."""
+        if not self._waiting:
+            return float("inf")
+        age_s = self._now_s() - self._waiting[0].arrival.arrived_s
+        limit_s = self._live.look_ahead_s if age_s < self._live.look_ahead_s else self._live.max_latency_s
+        return max(0.0, limit_s - age_s)
+
+    def end(self) -> None:
+        """Nothing more will come: the last picture is looked at, and the rest is due by then."""
+        self._ended = True
+        self.look()
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._waiting
 
     def abandon(self) -> list[Arrival]:
-        """What is left, unlooked-after: it must not be shown."""
-        left = list(self._waiting)
+        """What is left, unlooked-after: it must not be shown, nor written to."""
+        self._left = True
+        left = [waiting.arrival for waiting in self._waiting]
         self._waiting.clear()
         return left
 
-    def _seen(self, tracks: tuple[Track, ...]) -> Seen:
-        arrival, scene = self._waiting.popleft(), self._scenes.popleft()
-        time = arrival.frame.time
+    def _found(self, frame: Frame, scene: int, faces: tuple[Face, ...] | None) -> None:
+        if faces is not None and not self._left:
+            self._looked = frame.index
+            self._looks.append((scene, frame.time))
+            self._tracks.look(Observation(frame.index, frame.time, faces), scene)
+
+    def _judged(self, waiting: _Waiting) -> Seen | None:
+        """What is known of the oldest picture; None while it has to wait."""
+        arrival, frame = waiting.arrival, waiting.arrival.frame
+        age_s = self._now_s() - arrival.arrived_s
+        if age_s > self._live.max_latency_s:
+            self._forget(frame.time)
+            return Seen(arrival, (), False, late=True)
+        if not self._answered(frame) or (age_s < self._live.look_ahead_s and not self._ended):
+            return None
+        tracks = self._tracks.tracks(frame.index, frame.time, waiting.scene)
+        self._forget(frame.time)
+        return Seen(arrival, tracks, self._is_known(waiting.scene, frame.time))
+
+    def _answered(self, frame: Frame) -> bool:
+        """Whether somebody has looked at it or beyond it, or need not: what is damaged is covered whole."""
+        return frame.damaged or self._looked >= frame.index
+
+    def _forget(self, time: Fraction) -> None:
+        self._tracks.forget(time)
         while self._looks and self._looks[0][1] < time - self._reach:
             self._looks.popleft()
-        known = any(s == scene and abs(at - time) <= self._reach for s, at in self._looks)
-        return Seen(arrival, tracks, known)
+
+    def _is_known(self, scene: int, time: Fraction) -> bool:
+        return any(s == scene and abs(at - time) <= self._reach for s, at in self._looks)

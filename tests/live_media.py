@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -107,9 +107,10 @@ def write_file(path: Path, canary: Canary = CLIP, audio: bool = False, rounds: i
 class Server:
     port: int
     process: subprocess.Popen[bytes]
+    host: str = "127.0.0.1"
 
     def url(self, path: str) -> str:
-        return f"rtsp://127.0.0.1:{self.port}/{path}"
+        return f"rtsp://{self.host}:{self.port}/{path}"
 
 
 def needs_server() -> None:
@@ -124,10 +125,13 @@ def needs_server() -> None:
 
 
 @contextmanager
-def served(units: Path | None = None, *options: str) -> Iterator[Server]:
-    """An RTSP server on a port of its own."""
+def served(
+    units: Path | None = None, *options: str, before: Sequence[str] = (), host: str = "127.0.0.1"
+) -> Iterator[Server]:
+    """An RTSP server on a port of its own. `before`: a command that runs its command elsewhere, where it is
+    known as `host`."""
     needs_server()
-    command = [SYSTEM_PYTHON, str(SERVER), *([str(units)] if units else []), *options]
+    command = [*before, SYSTEM_PYTHON, str(SERVER), *([str(units)] if units else []), *options]
     plain = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "XDG_CACHE_HOME", "LANG")}
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=plain
@@ -135,7 +139,7 @@ def served(units: Path | None = None, *options: str) -> Iterator[Server]:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            yield Server(int(process.stdout.readline()), process)
+            yield Server(int(process.stdout.readline()), process, host)
         finally:
             process.kill()
 

@@ -17,10 +17,11 @@ from tests.oracle import Canary, ScriptedDetector, misses
 from veilcast.config import Config, overlay
 from veilcast.errors import VeilcastError
 from veilcast.pipeline.addresses import Address, parse_input, parse_output
-from veilcast.pipeline.live import Engines, Session
+from veilcast.pipeline.live import Session
 from veilcast.pipeline.overload import Level
 from veilcast.pipeline.publish import Output
 from veilcast.pipeline.receiving import connecting
+from veilcast.pipeline.watching import Engines
 from veilcast.types import Face, Frame, Plane
 
 # generous, so that a busy machine changes nothing: what is tested is content and order
@@ -49,7 +50,7 @@ class KnowingFinder:
 
     def warm(self, frame: Frame) -> None: ...
 
-    def find(self, frame: Frame) -> tuple[Face, ...] | None:
+    def find(self, frame: Frame, urgent: bool = False) -> tuple[Face, ...] | None:
         self.levels.add(self.level)
         self._looks += 1
         time.sleep(self.wait_s)

@@ -50,6 +50,7 @@ GATE = "tests.pipeline.test_gate"
 LEDGER = "tests.pipeline.test_ledger"
 FILES = "tests.pipeline.test_oracle_files"
 OUTPUTS = "tests.pipeline.test_files"
+PARTS = "tests.pipeline.test_live_parts"
 UNITS = "tests.pipeline.test_live_units"
 PEERS = "tests.pipeline.test_live_peers"
 SEGMENTS = "tests.pipeline.test_segments"
@@ -204,8 +205,8 @@ def _passed_over(decode_strictly: Any) -> Any:
     return lambda self: ((f, False) for packet in self._demux() for f in self._try_decode(packet)[0])
 
 
-def _always_known(seen: Any) -> Any:
-    return lambda self, tracks: replace(seen(self, tracks), known=True)
+def _by_arrival(stride: Any) -> Any:
+    return lambda self, time, now: stride(self, None, now)
 
 
 def _undamaged_arrival(arrival: Any) -> Any:
@@ -359,7 +360,7 @@ MUTANTS = [
     Mutant("a reason quotes an exception", Threat.SECRETS, "gate", f"{GATE}:release", _quoting,
            f"{GATE}:test_what_the_cover_cannot_do_leaves_as_a_slate"),
     Mutant("a live frame that nobody looked at is clean", Threat.MISSED, "window",
-           "pipeline.window:Window._seen", _always_known,
+           "pipeline.window:Window._is_known", returns(True),
            f"{UNITS}:test_a_picture_that_nobody_looked_at_in_time_is_not_known"),
     Mutant("a live output takes frames without the gate", Threat.FAILED, "publish",
            "pipeline.publish:SafeFrame", value(covering.Covered),
@@ -372,9 +373,15 @@ MUTANTS = [
            f"{UNITS}:test_a_card_is_shown_when_pictures_stop"),
     Mutant("a live stream does not look ahead", Threat.MISSED, "window",
            "trackers.smoothing:Path.lead_s", returns(0.0),
-           f"{UNITS}:test_a_live_picture_is_covered_before_its_face_is_first_detected"),
+           f"{UNITS}:test_a_live_picture_is_covered_before_its_face_is_first_detected", (0, 4)),
+    Mutant("a live picture leaves before anybody has looked beyond it", Threat.MISSED, "window",
+           "pipeline.window:Window._answered", returns(True),
+           f"{UNITS}:test_no_picture_leaves_before_somebody_has_looked_at_it_or_beyond"),
+    Mutant("a camera's time is when its pictures came", Threat.MISSED, "clocks",
+           "pipeline.clocks:Clock._stride", _by_arrival,
+           f"{PARTS}:test_what_a_network_holds_back_is_counted_by_the_cameras_own_clock"),
     Mutant("a live finder that fails leaves the picture", Threat.FAILED, "live",
-           "pipeline.live:release", _uncovered,
+           "pipeline.live_pictures:release", _uncovered,
            f"{UNITS}:test_a_live_cover_that_fails_is_a_slate"),
     Mutant("a live stream is believed before its first key frame", Threat.MEDIA, "receive",
            "pipeline.receive:Receiver._arrival", _undamaged_arrival,

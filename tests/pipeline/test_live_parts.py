@@ -21,9 +21,9 @@ from veilcast.pipeline.addresses import (
 from veilcast.pipeline.backoff import Backoff
 from veilcast.pipeline.clocks import TICKS, Clock
 from veilcast.pipeline.ladder import Ladder
-from veilcast.pipeline.live import check_config
 from veilcast.pipeline.mixer import RATE, Mixer
 from veilcast.pipeline.overload import Level, Overload
+from veilcast.pipeline.watching import check_config
 
 PERIOD = Fraction(1, 25)
 
@@ -83,6 +83,32 @@ def test_missing_pictures_are_a_gap() -> None:
     assert not clock.gap
     clock.at(12 * PERIOD, 0.48)
     assert clock.gap
+
+
+def test_what_a_network_holds_back_is_counted_by_the_cameras_own_clock() -> None:
+    """Two seconds of nothing, then all at once: whoever moves in the pictures has moved by their own time."""
+    clock, counts = Clock(), []
+    for n in range(100):
+        clock.at(n * PERIOD, n / 25 if n < 20 else 3.0 + n / 1000)
+        counts.append(clock.count)
+        assert not clock.broken
+    assert np.diff(counts).tolist() == [3600] * 99
+
+
+@pytest.mark.parametrize("jump", [Fraction(3600), Fraction(-1, 2)])
+def test_nobody_knows_how_long_it_was_to_a_picture_behind_a_jump(jump: Fraction) -> None:
+    clock, broken = Clock(), []
+    for n in range(40):
+        clock.at(n * PERIOD + (jump if n >= 20 else 0), n / 25)
+        broken.append(clock.broken)
+    assert [n for n, is_broken in enumerate(broken) if is_broken] == [20]
+
+
+def test_a_slow_camera_is_no_broken_one() -> None:
+    clock = Clock()
+    for n in range(20):
+        clock.at(Fraction(n), float(n))
+        assert not clock.broken
 
 
 def test_waiting_grows_to_a_cap_and_is_never_in_step() -> None:

@@ -13,8 +13,8 @@ from tests.oracle import Canary, Person, walk
 
 from veilcast.config import overlay
 from veilcast.errors import EngineError
-from veilcast.pipeline.live import Engines
 from veilcast.pipeline.overload import Level
+from veilcast.pipeline.watching import Engines
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_a_camera_that_changes_its_size_is_shown_at_the_first_size(units: Path, 
 
         def warm(self, frame: object) -> None: ...
 
-        def find(self, frame):  # type: ignore[no-untyped-def]
+        def find(self, frame, urgent=False):  # type: ignore[no-untyped-def]
             return (self.large if frame.size == (480, 360) else self.small).find(frame)
 
     with served(units) as first, running(first.url("cam"), record, finder=Either) as run:
@@ -150,11 +150,11 @@ def test_networks_that_answer_wrongly_are_never_used(film: Path, tmp_path: Path)
 
 
 def test_what_gives_way_under_load_is_never_the_cover(units: Path, tmp_path: Path) -> None:
-    """A finder slower than the camera: the levels come in their order, the delay stays bounded."""
+    """Looks that take longer than a picture may wait: the levels come in their order."""
     finders: list[KnowingFinder] = []
 
     def slow() -> KnowingFinder:
-        finders.append(KnowingFinder(wait_s=0.1))
+        finders.append(KnowingFinder(wait_s=1.2))
         return finders[-1]
 
     config = overlay(CALM, {"live.max_latency_s": 1.0})
