@@ -21,17 +21,24 @@ Connect = Callable[[int], AbstractContextManager[Receiver]]  # from the number o
 
 
 class Feed:
-    """Reads into `inbox` until `stop` is set. `paced`: a file, played once in its own time.
+    """Reads into `inbox` until `stop` is set. `paced`: a file, played once in its own time. `start_s`: when
+    the session began, for what comes in pieces (HLS) and is handed on picture by picture.
 
     `beat_s` is when the thread last came back from a library; who watches over it ends the process where
     that is too long ago.
     """
 
     def __init__(
-        self, connect: Connect, inbox: Inbox, clock: Clock, backoff: Backoff, paced: bool = False
+        self,
+        connect: Connect,
+        inbox: Inbox,
+        clock: Clock,
+        backoff: Backoff,
+        paced: bool = False,
+        start_s: float | None = None,
     ) -> None:
         self._connect, self._inbox, self._clock, self._backoff = connect, inbox, clock, backoff
-        self._paced = paced
+        self._paced, self._start_s = paced, start_s
         self._stop = threading.Event()
         self._next = 0
         self._first_s: float | None = None  # when a file's time zero was
@@ -101,7 +108,15 @@ class Feed:
             if self._stop.is_set():
                 return
             self.size = self.size or arrival.frame.displayed_size
-            self._inbox.put(self._in_time(arrival) if self._paced else arrival)
+            self._inbox.put(self._in_time(arrival) if self._paced else self._smoothed(arrival))
+
+    def _smoothed(self, arrival: Arrival) -> Arrival:
+        """Of what comes many pictures at a time, each when it is due; nothing more is read until then."""
+        early_s = 0.0 if self._start_s is None else self._start_s + arrival.pts / TICKS - time.monotonic()
+        if early_s <= 0:
+            return arrival
+        self._wait(early_s)
+        return replace(arrival, arrived_s=time.monotonic())
 
     def _in_time(self, arrival: Arrival) -> Arrival:
         """A file's picture when its time has come; it waits until there is somebody to look at it."""

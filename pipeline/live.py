@@ -67,7 +67,9 @@ class Session:
         )
         connected = connect(self._clock, self.start_s, self._heard if self._mixer else None)
         backoff = Backoff(live.backoff_s, live.backoff_max_s)
-        self.feed = Feed(connected, self._inbox, self._clock, backoff, paced=source.kind == "file")
+        in_pieces = self.start_s if source.kind in ("hls", "http") else None
+        is_file = source.kind == "file"
+        self.feed = Feed(connected, self._inbox, self._clock, backoff, is_file, in_pieces)
         self._aside = Aside(self._inbox.put)
         self.pictures = Pictures(config, self.program, self.stats, self._aside, self.feed.go.set)
         self._stop = self._ending = False

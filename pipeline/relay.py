@@ -34,6 +34,7 @@ BODY_BYTES = 64 << 10  # of one answer before the stream begins: a description
 PREAMBLE_S = 3.0  # times connect_s: for everything before the first picture's bytes
 CONNECTIONS = 64  # that one relay serves in its life at a time
 CHUNK = 1 << 16
+OURSELVES_S = 60.0  # that we may take to read on: what comes in pieces is read no faster than it is shown
 POLL_S = 0.1
 
 
@@ -231,8 +232,8 @@ class Relay:
         start_s = heard_s = time.monotonic()
         # over UDP the pictures do not come through here, so silence says nothing
         patience_s = None if watch and self._live.transport == "udp" else self._live.stall_s
-        for sock in (inner, outer):
-            sock.settimeout(self._live.connect_s)
+        outer.settimeout(self._live.connect_s)
+        inner.settimeout(OURSELVES_S)
         with selectors.DefaultSelector() as ready:
             ready.register(inner, selectors.EVENT_READ)
             ready.register(outer, selectors.EVENT_READ)
@@ -252,13 +253,13 @@ class Relay:
                     data = source.recv(CHUNK)
                     if not data:
                         return
-                    if source is outer:
-                        heard_s = time.monotonic()
-                        if watch is not None and not watch.streaming:
-                            watch.feed(data)
-                            if watch.trouble:
-                                raise StreamLost(f"{self.address} was cut off: {watch.trouble}")
+                    if source is outer and watch is not None and not watch.streaming:
+                        watch.feed(data)
+                        if watch.trouble:
+                            raise StreamLost(f"{self.address} was cut off: {watch.trouble}")
                     target.sendall(data)
+                    if source is outer:  # however long we took to pass it on
+                        heard_s = time.monotonic()
 
     def _keep(self, sock: socket.socket) -> None:
         with self._lock:

@@ -73,9 +73,13 @@ class Window:
         self._looked = -1  # the newest frame that was looked at
         self._offered = -1  # the newest frame that the finder was asked about
         self._scene = 0
+        self._starts: dict[int, Fraction] = {}  # of each scene that is in the window
         self._urgent = True  # somebody must look, whatever the schedule says
         self._ended = self._left = False
-        self._tracks = Beside(config.tracking, size, config.detect.thresh)
+        tracking = config.tracking
+        # looks may lie as far apart as a cover leads: who was seen once may have been there since the last
+        patient = tracking.model_copy(update={"lone_s": max(tracking.lone_s, tracking.lead_s)})
+        self._tracks = Beside(patient, size, config.detect.thresh)
 
     def push(self, arrival: Arrival) -> None:
         """Takes the next picture."""
@@ -83,22 +87,33 @@ class Window:
         if not frame.damaged and self._cuts.is_cut(frame):
             self._scene += 1
             self._urgent = True
+        self._starts.setdefault(self._scene, frame.time)
         self._waiting.append(_Waiting(arrival, self._scene))
         self.look()
 
     def look(self) -> None:
-        """Asks about the newest picture, if nobody is looking. To be called again with every answer."""
-        newest = next((w for w in reversed(self._waiting) if not w.arrival.frame.damaged), None)
-        if newest is None or self._aside.is_busy or self._left:
+        """Asks about a picture, if nobody is looking. To be called again with every answer."""
+        if self._aside.is_busy or self._left or (chosen := self._choice()) is None:
             return
-        frame, scene = newest.arrival.frame, newest.scene
-        last = self._ended and self._looked < frame.index
-        if frame.index <= self._offered and not last:
-            return
-        self._offered, urgent, self._urgent = frame.index, self._urgent or last, False
+        frame, scene = chosen.arrival.frame, chosen.scene
+        self._offered, urgent, self._urgent = frame.index, self._urgent or self._ended, False
         self._aside.give(
             lambda: self.finder.find(frame, urgent=urgent), lambda faces: self._found(frame, scene, faces)
         )
+
+    def _choice(self) -> _Waiting | None:
+        """The newest picture, but not so far from the last look that those between are near neither: they may
+        all have come at once."""
+        sound = [w for w in self._waiting if not w.arrival.frame.damaged]
+        new = [w for w in sound if w.arrival.frame.index > self._offered]
+        if not new:  # at the end the last picture is looked at, whatever was said of it before
+            return (
+                sound[-1] if self._ended and sound and sound[-1].arrival.frame.index > self._looked else None
+            )
+        if not self._looks:
+            return new[0]
+        near = [w for w in new if w.arrival.frame.time - self._looks[-1][1] <= self._reach]
+        return near[-1] if near else new[0]
 
     def due(self) -> Iterator[Seen]:
         """The pictures whose time has come, oldest first."""
@@ -156,8 +171,18 @@ class Window:
 
     def _forget(self, time: Fraction) -> None:
         self._tracks.forget(time)
+        oldest = self._waiting[0].scene
+        self._starts = {scene: at for scene, at in self._starts.items() if scene >= oldest}
         while self._looks and self._looks[0][1] < time - self._reach:
             self._looks.popleft()
 
     def _is_known(self, scene: int, time: Fraction) -> bool:
-        return any(s == scene and abs(at - time) <= self._reach for s, at in self._looks)
+        """Whether looks of the same scene lie near on both sides: far from one, somebody may have come or
+        gone, or was missed by the one look that there was. Nothing lies before a scene's start."""
+        times = [at for s, at in self._looks if s == scene]
+        after = next((at for at in times if at >= time), None)
+        before = next((at for at in reversed(times) if at <= time), self._starts.get(scene))
+        if after is None:  # the scene was over before the next look
+            before = next((at for at in reversed(times) if at <= time), None)
+        near_before = before is not None and time - before <= self._reach
+        return near_before and (after is None or after - time <= self._reach)

@@ -120,12 +120,23 @@ def test_no_picture_leaves_before_somebody_has_looked_at_it_or_beyond() -> None:
     assert all(item.late for item in found)
 
 
-def test_a_picture_behind_a_look_waits_for_the_next_one() -> None:
-    """Somebody enters right behind a look: the picture waits, though it is older than the look-ahead."""
-    canary = Canary([Person(1, walk(60, 90, 40, 0, 56), from_s=0.28)], 40)
-    found = seen(canary, ScriptedDetector(canary, every=6), late=2)
+@pytest.mark.parametrize("enters", range(7, 15))
+def test_a_picture_behind_a_look_waits_for_the_next_one(enters: int) -> None:
+    """Whenever somebody enters, right behind a look or before: the picture waits, though it is older than the
+    look-ahead, and the face is known in it."""
+    canary = Canary([Person(1, walk(60, 90, 40, 0, 56), from_s=enters / 25)], 40)
+    found = seen(canary, ScriptedDetector(canary), late=4)
     by_index = {item.arrival.frame.index: item for item in found}
-    assert all(by_index[n].tracks and not by_index[n].late for n in range(7, 12))
+    assert all(by_index[n].tracks and not by_index[n].late for n in range(enters, 30))
+
+
+def test_pictures_far_from_any_look_on_one_side_are_not_known() -> None:
+    """A network lets go of two seconds at once: looks lie far apart, whatever the time of day."""
+    canary = Canary([Person(1, walk(60, 90, 40, 0, 56))], 100)
+    patient = overlay(Config(), {"live.max_latency_s": 9})
+    found = seen(canary, ScriptedDetector(canary, every=40), patient)
+    known = [item.arrival.frame.index for item in found if item.known]
+    assert known == [0, 40, 80]
 
 
 def test_a_picture_that_nobody_looked_at_in_time_is_not_known() -> None:
