@@ -9,6 +9,7 @@ Ray's object store. All nodes must see the journal's folder, and the source wher
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import queue
 import secrets
@@ -30,8 +31,8 @@ import ray.exceptions  # noqa: E402
 from ray._private import ray_constants  # noqa: E402
 
 from veilcast.config import Limits  # noqa: E402
-from veilcast.errors import ConfigError, VeilcastError, WorkerDied  # noqa: E402
-from veilcast.pipeline.crew import PostedCrew, Workers  # noqa: E402
+from veilcast.errors import ConfigError, VeilcastError  # noqa: E402
+from veilcast.pipeline.crew import PATIENCE_S, PostedCrew, PostLost, Workers  # noqa: E402
 from veilcast.pipeline.supervise import WORKER, OnProgress, Progress, error_named  # noqa: E402
 
 Json = dict[str, Any]
@@ -41,7 +42,8 @@ STORE_BYTES = 100 << 20  # Ray's object store: only jobs and reports lie in it
 EVERY_S = 2.0  # between two steps of progress: each costs the driver some milliseconds
 POLL_S = 0.05
 SILENT_S = 30.0  # without a message after which an actor counts as lost, whatever Ray says of its node
-ROOM_S = 600.0  # that an actor may wait for room in the cluster
+PREFIX = "vc-ray-"
+ARRIVES_S = 0.5  # between two looks whether an actor has found room
 OPEN_S = 60.0
 
 
@@ -57,7 +59,8 @@ class Host:
         return True
 
     def perform(self, job: Json, limits: Json) -> Iterator[Json]:
-        """Steps of progress or {} every EVERY_S, then {"result": ...} or {"error": kind, "message": text}."""
+        """Does `job` for a driver that keeps what it ordered written, whoever of us dies. Answers
+        steps of progress or {} every EVERY_S, then {"result": ...} or {"error": kind, "message": text}."""
         steps: queue.Queue[Progress] = queue.Queue()  # segments, and one step every EVERY_S: no more
         due_s = 0.0
 
@@ -69,8 +72,9 @@ class Host:
                 due_s = time.monotonic() + EVERY_S
                 steps.put(step)
 
+        kept = {**job, "kept": True}
         with ThreadPoolExecutor(1) as pool:
-            answer = pool.submit(self._workers.perform, job, Limits.model_validate(limits), heard)
+            answer = pool.submit(self._workers.perform, kept, Limits.model_validate(limits), heard)
             told_s = time.monotonic()
             while not (answer.done() and steps.empty()):
                 try:
@@ -89,11 +93,29 @@ class Host:
 
 
 class ActorPost:
-    """A post that is an actor. One that is lost with its node is replaced wherever there is room."""
+    """A post that is an actor. One that is lost with its node is replaced wherever there is room; until
+    then nobody is here, and orders go to other posts."""
 
     def __init__(self, program: Sequence[str], silent_s: float = SILENT_S) -> None:
         self._program, self._silent_s = tuple(program), silent_s
         self._actor: Any = None
+        self._ready: Any = None  # answered once the actor is there
+
+    def arrive(self) -> bool:
+        try:
+            if self._actor is None:
+                made = ray.remote(Host).options(
+                    num_cpus=1, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
+                )
+                self._actor = made.remote(self._program)
+                self._ready = self._actor.ready.remote()
+            if not ray.wait([self._ready], timeout=ARRIVES_S)[0]:
+                return False
+            return bool(ray.get(self._ready, timeout=ARRIVES_S))
+        except ray.exceptions.RayError:
+            self.leave()
+            time.sleep(ARRIVES_S)
+            return False
 
     def perform(self, job: Json, limits: Limits, on_progress: OnProgress) -> Json:
         try:
@@ -107,20 +129,16 @@ class ActorPost:
                         raise error_named(kind, text)
         except ray.exceptions.RayError as error:
             self.leave()
-            raise WorkerDied(f"an actor or its node was lost ({type(error).__name__})") from None
+            raise PostLost(f"an actor or its node was lost ({type(error).__name__})") from None
         self.leave()
-        raise WorkerDied("an actor ended without an answer")
+        raise PostLost("an actor ended without an answer")
 
     def _messages(self, job: Json, limits: Limits) -> Iterator[Json]:
-        """What the actor says. Raises WorkerDied where it falls silent: a stream from a node that is lost
+        """What the actor says. Raises PostLost where it falls silent: a stream from a node that is lost
         may never end. Raises RayError."""
-        if self._actor is None:
-            made = ray.remote(Host).options(
-                num_cpus=1, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
-            )
-            self._actor = made.remote(self._program)
-            ray.get(self._actor.ready.remote(), timeout=ROOM_S)
-        asked = self._actor.perform.options(
+        if (actor := self._actor) is None:
+            raise PostLost("the actor has left")
+        asked = actor.perform.options(
             num_returns="streaming", _generator_backpressure_num_objects=IN_FLIGHT
         ).remote(job, limits.model_dump(mode="json"))
         while ray.wait([asked], timeout=self._silent_s)[0]:
@@ -130,7 +148,7 @@ class ActorPost:
                 return
             yield ray.get(reference, timeout=self._silent_s)
         self.leave()
-        raise WorkerDied(f"an actor was not heard of for {self._silent_s:g} s")
+        raise PostLost(f"an actor was not heard of for {self._silent_s:g} s")
 
     def leave(self) -> None:
         actor, self._actor = self._actor, None
@@ -152,31 +170,30 @@ class RayCrew(PostedCrew):
         address: str = "local",
         program: Sequence[str] = WORKER,
         silent_s: float = SILENT_S,
+        patience_s: float = PATIENCE_S,
     ) -> None:
-        self._folder: Path | None = None
+        self._stack = contextlib.ExitStack()
         self._mine = not ray.is_initialized()
         if self._mine:
             self._open(size, address)
-        super().__init__([ActorPost(program, silent_s) for _ in range(size)])
+        super().__init__([ActorPost(program, silent_s) for _ in range(size)], patience_s)
 
     def close(self) -> None:
         super().close()
         if self._mine:
             ray.shutdown()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        self._stack.close()
 
     def _open(self, size: int, address: str) -> None:
         try:
             if address == "local":
-                self._folder = Path(tempfile.mkdtemp(prefix="vc-ray-"))  # 0700; sockets need a short path
-                with private(self._folder):
-                    ray.init(**settings(size, self._folder))
+                folder = self._stack.enter_context(own_folder())
+                with private(folder):
+                    ray.init(**settings(size, folder))
             else:
                 ray.init(address=address, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-            if self._folder is not None:
-                shutil.rmtree(self._folder, ignore_errors=True)
+            self._stack.close()
             raise ConfigError(
                 f"no Ray cluster answers at {address} ({type(error).__name__}); check the address and that "
                 "RAY_AUTH_TOKEN_PATH names its token"
@@ -197,6 +214,34 @@ def settings(size: int, folder: Path) -> Mapping[str, Any]:
         "log_to_driver": False,
         "logging_level": "ERROR",
     }
+
+
+@contextlib.contextmanager
+def own_folder() -> Iterator[Path]:
+    """A folder for Ray, mode 0700, for as long as the block lasts: sockets need a short path. Those of
+    processes that were killed go too."""
+    base = Path(tempfile.gettempdir())
+    for old in base.glob(PREFIX + "*"):
+        with contextlib.suppress(OSError), locked(old):
+            shutil.rmtree(old)
+    with contextlib.ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        stack.enter_context(locked(folder))
+        yield folder
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Raises OSError where another process holds it, or where it is somebody else's."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if os.fstat(fd).st_uid != os.geteuid():
+            raise PermissionError(folder)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(fd)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Workers that are kept: several processes, each doing one job after another. One that died or hung is
-replaced; what it was at is its caller's to decide."""
+replaced; what it was at is its caller's to decide. A place that is lost as a whole, with its machine,
+costs nobody anything: its order waits for whoever is there."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import itertools
 import os
 import queue
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
@@ -20,7 +22,14 @@ from veilcast.pipeline.supervise import WORKER, Child, OnProgress, child, silent
 Json = dict[str, Any]
 
 STOPPED = "the job was stopped"
+NOBODY = "nobody was there to do the work: no machine of the cluster had room"
 RECYCLED_AFTER = 200  # jobs of one process: what native libraries leak ends with it
+LOSSES = 8  # of posts by one order: then it may be the order that ends them
+PATIENCE_S = 600.0  # with nobody there, after which orders are given back
+
+
+class PostLost(WorkerDied):
+    """Whoever was there is gone with the machine. Never leaves this module but for an order of LOSSES."""
 
 
 class Crew(Protocol):
@@ -45,13 +54,24 @@ class _Order:
     limits: Limits = field(compare=False)
     on_progress: OnProgress = field(compare=False)
     answer: Future[Json] = field(compare=False)
+    losses: int = field(default=0, compare=False)
+    begun: bool = field(default=False, compare=False)
+
+    def begin(self) -> bool:
+        """Whether anybody still waits for the answer."""
+        self.begun = self.begun or self.answer.set_running_or_notify_cancel()
+        return self.begun
 
 
 class Post(Protocol):
     """A place at which one job after another is done."""
 
+    def arrive(self) -> bool:
+        """Whether somebody is there to take an order; waits a moment for them, no longer."""
+        ...
+
     def perform(self, job: Json, limits: Limits, on_progress: OnProgress) -> Json:
-        """Raises WorkerError where whoever was there is of no more use; the next call finds another."""
+        """Raises WorkerError where whoever was there is of no more use, PostLost where they went away."""
         ...
 
     def leave(self) -> None:
@@ -62,8 +82,9 @@ class Post(Protocol):
 class PostedCrew:
     """Does jobs at posts, one thread each, the most urgent first. A context manager."""
 
-    def __init__(self, posts: Sequence[Post]) -> None:
-        self._posts = posts
+    def __init__(self, posts: Sequence[Post], patience_s: float = PATIENCE_S) -> None:
+        self._posts, self._patience_s = posts, patience_s
+        self._seen_s = time.monotonic()  # when somebody was last there
         self._orders: queue.PriorityQueue[_Order] = queue.PriorityQueue()
         self._numbers = itertools.count()
         self._closed = threading.Event()
@@ -101,29 +122,40 @@ class PostedCrew:
 
     def _serve(self, post: Post) -> None:
         while not self._closed.is_set():
+            if not post.arrive():
+                if time.monotonic() - self._seen_s > self._patience_s:
+                    self._refuse_waiting(NOBODY)
+                continue
+            self._seen_s = time.monotonic()
             try:
                 order = self._orders.get(timeout=0.2)
             except queue.Empty:
                 continue
-            if order.answer.set_running_or_notify_cancel():
+            if order.begin():
                 self._answer(order, post)
 
     def _answer(self, order: _Order, post: Post) -> None:
         try:
             order.answer.set_result(post.perform(order.job, order.limits, order.on_progress))
+        except PostLost as error:
+            order.losses += 1
+            if order.losses < LOSSES and not self._closed.is_set():
+                self._orders.put(order)
+            else:
+                order.answer.set_exception(WorkerDied(STOPPED if self._closed.is_set() else str(error)))
         except WorkerError as error:
             order.answer.set_exception(WorkerDied(STOPPED) if self._closed.is_set() else error)
         except BaseException as error:  # noqa: BLE001 (told to whoever waits for the answer)
             order.answer.set_exception(error)
 
-    def _refuse_waiting(self) -> None:
+    def _refuse_waiting(self, reason: str = STOPPED) -> None:
         while True:
             try:
                 order = self._orders.get_nowait()
             except queue.Empty:
                 return
-            if order.answer.set_running_or_notify_cancel():
-                order.answer.set_exception(WorkerDied(STOPPED))
+            if order.begin():
+                order.answer.set_exception(WorkerDied(reason))
 
 
 class Workers:
@@ -135,6 +167,9 @@ class Workers:
         self._hired: dict[bool, _Hired] = {}
         self._lock = threading.Lock()
         self._left = threading.Event()
+
+    def arrive(self) -> bool:
+        return True
 
     def perform(self, job: Json, limits: Limits, on_progress: OnProgress) -> Json:
         checks = job["task"] == "verify"

@@ -76,11 +76,12 @@ def contain() -> None:
 
 def listen(stdin: BinaryIO, jobs: queue.Queue[Json]) -> None:
     """Standard input ends when the parent does, even by SIGKILL: then nobody will verify or rename
-    what is being written, so it goes, and this process with all that it started."""
+    what is being written, so it goes, and this process with all that it started. `job["kept"]`: somebody
+    else watches over what is written, and may have given the work to another already."""
     target = None
     for line in stdin:
         job = json.loads(line)
-        target = job.get("target")
+        target = None if job.get("kept") else job.get("target")
         jobs.put(job)
     if target:
         Path(target).unlink(missing_ok=True)

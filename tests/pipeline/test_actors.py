@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,20 @@ def test_ray_gives_the_same_bytes_and_is_closed_to_others(tmp_path: Path) -> Non
     assert not any(seen["token"] in part for part in seen["argv"])
 
 
+def test_folders_of_processes_that_were_killed_go_and_those_at_work_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    left = tmp_path / f"{actors.PREFIX}left"
+    left.mkdir()
+    with actors.own_folder() as mine, actors.own_folder() as other:
+        assert not left.exists()
+        assert mine.is_dir()
+        assert other.is_dir()
+        assert mine.stat().st_mode & 0o777 == 0o700
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 def test_a_node_that_is_lost_in_the_middle_costs_no_frame(tmp_path: Path) -> None:
     source = archive(tmp_path / "in", 6, frames=60)
@@ -60,15 +75,17 @@ def test_a_node_that_is_lost_in_the_middle_costs_no_frame(tmp_path: Path) -> Non
     token = tmp_path / "token"
     token.write_text("0123456789abcdef" * 4)
     folders = [str(source), str(tmp_path / "out"), str(tmp_path / "job")]
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.pipeline.cluster_world", *folders],
-        cwd=Path(__file__).resolve().parents[2],
-        env={**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)},
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=True,
-    )
+    with tempfile.TemporaryDirectory(prefix="vc-") as short:
+        ray = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_TMPDIR": short}
+        ended = subprocess.run(
+            [sys.executable, "-m", "tests.pipeline.cluster_world", *folders],
+            cwd=Path(__file__).resolve().parents[2],
+            env=os.environ | ray,
+            capture_output=True,
+            text=True,
+            timeout=150,
+            check=True,
+        )
     told = json.loads(ended.stdout.splitlines()[-1])
-    assert told == {"counts": {"done": 6}, "frames": sum(60 + n for n in range(6)), "nodes_lost": 1}
+    assert told == {"counts": {"done": 6}, "frames": sum(60 + n for n in range(6)), "in_the_middle": True}
     assert contents(tmp_path / "out") == contents(tmp_path / "alone")
