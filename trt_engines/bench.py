@@ -30,6 +30,10 @@ class Ceilings:
     flops: Mapping[str, float]
     copy: float
 
+    def text(self) -> str:
+        each = ", ".join(f"{name} {flops / 1e9:.0f} GFLOP/s" for name, flops in self.flops.items())
+        return f"Ceilings measured in this run: {each}; copy {self.copy / 1e9:.1f} GB/s."
+
 
 @dataclass(frozen=True, slots=True)
 class Row:

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from veilcast.errors import EngineError
 from veilcast.trt_engines.network import checked, half
+from veilcast.trt_engines.quantise import quantised_kind
+from veilcast.trt_engines.simplify import simplified
 
 BuildPrecision = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
 Profile = Mapping[str, tuple[Sequence[int], Sequence[int], Sequence[int]]]  # input -> least, best, most
@@ -42,11 +44,12 @@ def version() -> str:
 
 def build(data: bytes, profile: Profile, precision: BuildPrecision, targets: Sequence[int]) -> bytes:
     """One engine for all `targets` (SM numbers). int8 and fp8 take a network that is quantised already
-    (quantise.py). Raises BuildError, ModelCorrupt."""
+    (quantise.py), the rest of which runs in fp16. Raises BuildError, ModelCorrupt."""
     _check_targets(precision, targets)
     _check_profile(data, profile)
-    if precision in ("fp16", "bf16"):
-        data = half(data, precision)
+    _check_kind(data, precision)
+    if precision != "fp32":
+        data = half(simplified(data), "bf16" if precision == "bf16" else "fp16")
     trt = _library()
     log = _Log(trt)
     builder = trt.Builder(log.sink)
@@ -94,6 +97,17 @@ def _check_targets(precision: str, targets: Sequence[int]) -> None:
             )
     if not targets:
         raise UnsupportedTarget("no target was given: name at least one SM")
+
+
+def _check_kind(data: bytes, precision: str) -> None:
+    """A network without pairs would build as int8 all the same, in float32 and under a false name."""
+    kind = quantised_kind(data)
+    if precision in ("int8", "fp8") and kind != precision:
+        raise UnsupportedNetwork(
+            f"the network is not quantised to {precision}: run `veilcast engines quantise` first"
+        )
+    if kind is not None and kind != precision:
+        raise UnsupportedNetwork(f"the network is quantised to {kind}: build it as that, not as {precision}")
 
 
 def _check_profile(data: bytes, profile: Profile) -> None:

@@ -1,0 +1,57 @@
+"""Every network that the product runs, with the shapes it is run at: what engines are built, checked and
+measured for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from veilcast.pipeline.batches import SIZES
+from veilcast.pipeline.generator_model import read_manifest
+from veilcast.trt_engines.graphs import unrolled
+from veilcast.trt_engines.models import ModelFile, Models
+
+Shape = tuple[int, ...]
+FACES = (SIZES[0], 8, SIZES[-1])  # least, best and most faces of a batch
+FRAMES = (1, 1, 4)  # and pictures of a detector's
+PICTURE: Shape = (3, 1088, 1920)  # what small faces are looked for in, see schedule.py
+# role -> its picture's input, for those whose size the file leaves open
+DETECTORS = {"centerface": "rgb", "yunet": "bgr"}
+READERS = ("landmarks478", "dlib", "faceres")  # what looks at faces for synthetic covers
+
+
+@dataclass(frozen=True, slots=True)
+class ProductNetwork:
+    """`sizes`: dimensions without the batch of those inputs that the file leaves open."""
+
+    name: str
+    data: bytes = field(repr=False)
+    batch: tuple[int, int, int] = FACES
+    sizes: Mapping[str, Shape] = field(default_factory=dict)
+
+
+def detectors(models: Models) -> Iterator[ProductNetwork]:
+    """Raises ModelMissing, ModelCorrupt."""
+    for role, name in DETECTORS.items():
+        yield ProductNetwork(role, models.bytes(role), FRAMES, {name: PICTURE})
+
+
+def readers(models: Models) -> Iterator[ProductNetwork]:
+    """Raises ModelMissing, ModelCorrupt."""
+    for role in READERS:
+        yield ProductNetwork(role, models.bytes(role))
+
+
+def generator(folder: Path) -> Iterator[ProductNetwork]:
+    """The networks of a generator's folder, and its sampler with the decoder behind it in one graph.
+    Raises ModelMissing, ModelCorrupt."""
+    manifest = read_manifest(folder)
+    found = {
+        Path(name).stem: ModelFile(folder / name, listed.sha256).read()
+        for name, listed in manifest.files.items()
+        if name.endswith(".onnx")
+    }
+    for name, data in found.items():
+        yield ProductNetwork(name, data)
+    yield ProductNetwork("sampler", unrolled(found["unet"], found["decoder"], manifest.times))
