@@ -7,18 +7,14 @@ here or on a Ray cluster (actors.py).
 
 from __future__ import annotations
 
-import fnmatch
-import hashlib
 import os
-import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,10 +28,8 @@ from tenacity import (
 from veilcast.config import Config
 from veilcast.errors import (
     Cancelled,
-    ConfigError,
     DamagedMedia,
     DiskFull,
-    InputMissing,
     InputTooLarge,
     ModelError,
     NotVideo,
@@ -46,22 +40,31 @@ from veilcast.errors import (
     VeilcastError,
     WorkerError,
 )
-from veilcast.pipeline import sniff
-from veilcast.pipeline.archive import Job, Place, process
+from veilcast.pipeline.archive import process
+from veilcast.pipeline.archive_job import Job, Place
 from veilcast.pipeline.crew import Crew, LocalCrew
-from veilcast.pipeline.journal import NAME, Journal, Row, State, facts_of, locked, shown
+from veilcast.pipeline.intake import (
+    KEY,
+    begin,
+    check_apart,
+    default_folder,
+    forget,
+    keyed,
+    make_folder,
+    scan,
+)
+from veilcast.pipeline.job_clock import Clock
+from veilcast.pipeline.journal import Journal, Row, State, facts_of, locked, shown
 from veilcast.pipeline.rate import Bucket
 from veilcast.pipeline.stages import Covers
-from veilcast.pipeline.stores import Entry, Folder, Store, open_store
+from veilcast.pipeline.stores import open_store
 from veilcast.pipeline.supervise import Progress
 
 Json = dict[str, Any]
 
-KEY = "identity.key"
 QUARANTINES = (NotVideo, UnsupportedMedia, DamagedMedia, InputTooLarge)  # the input's fault: no second try
 RETRIES = (StoreFailed, WorkerError, OSError)  # nobody's fault that is known
 ENDS = (ModelError, DiskFull)  # the whole job: the next file would meet the same
-ADDED_AT_ONCE = 1000
 IN_FLIGHT = 1  # files that wait, fetched and looked at, for each worker
 
 
@@ -127,158 +130,38 @@ def run_archive(
     began_s = time.monotonic()
     folder = (options.journal or default_folder(source, target)).absolute()
     Covers.of(config)  # zones without sense are told now
-    _check_apart(source, target, folder)
+    check_apart(source, target, folder)
     taken, given = (
         open_store(source, dict(options.source_options)),
         open_store(target, dict(options.target_options)),
     )
-    _make_folder(folder)
+    make_folder(folder)
     with locked(folder):
         if options.restart:
-            _forget(folder)
+            forget(folder)
         with Journal(folder) as journal:
-            _begin(journal, source, target, config)
-            left = _scan(taken, journal, options)
+            begin(journal, source, target, config)
+            left = scan(taken, journal, options.priorities)
             journal.move((State.RUNNING,), State.QUEUED)  # of a process that was killed
-            keyed = _keyed(config, folder)
             bucket = Bucket(options.limit_bytes_s) if options.limit_bytes_s else None
             charge = bucket.charge if bucket else lambda size: None
-            place = Place(taken, given, folder, keyed, options.models, options.overwrite, charge)
-            _work(place, journal, options, on_event, stop or threading.Event())
+            own = keyed(config, folder)
+            place = Place(taken, given, folder, own, options.models, options.overwrite, charge)
+            with Clock(journal, began_s) as clock:
+                _work(place, journal, options, on_event, stop or threading.Event(), clock)
             counts = journal.counts()
             if not counts[State.QUEUED] and not counts[State.RUNNING]:
                 (folder / KEY).unlink(missing_ok=True)  # the job is done: nobody draws these people again
                 shutil.rmtree(folder / "work", ignore_errors=True)
-            wall_s = time.monotonic() - began_s
-            journal.set(wall_s=(journal.get("wall_s") or 0.0) + wall_s)
-            return Outcome(folder, counts, left, wall_s)
-
-
-def state_home() -> Path:
-    """Where jobs have their folders unless they are told another place."""
-    base = os.environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "veilcast" / "jobs"
-
-
-def default_folder(source: str, target: str) -> Path:
-    """The journal's folder of this source and target: the same command finds it again."""
-    ends = [end if "://" in end else str(Path(end).absolute()) for end in (source, target)]
-    return state_home() / hashlib.sha256("\n".join(ends).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-
-
-def _check_apart(source: str, target: str, folder: Path) -> None:
-    """Raises ConfigError where the job would read what it writes, or keep its key beside the output."""
-    given = open_store(target)
-    if isinstance(given, Folder):
-        root = Path(target.removeprefix("file://")).absolute().resolve()
-        if folder.resolve() == root or root in folder.resolve().parents:
-            raise ConfigError(f"the journal must not lie in the output {target}; name another folder")
-        if any(c in target for c in "*?[") and not root.exists():
-            raise ConfigError(f"{target} must name a folder, not a pattern")
-        taken = open_store(source)
-        if isinstance(taken, Folder):
-            there = taken.root.resolve()
-            if root == there or there in root.parents or root in there.parents:
-                raise ConfigError(f"{target} and {source} lie in one another; write to a folder beside it")
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        folder.chmod(0o700)
-        (folder / "reports").mkdir(exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise NotWritable(f"cannot make the journal's folder {folder}: {error.strerror}") from None
-
-
-def _forget(folder: Path) -> None:
-    """Nothing was ever done, as far as this journal goes; outputs that exist stay."""
-    for path in folder.iterdir():
-        if path.name.startswith(NAME) or path.name == KEY:
-            path.unlink()
-        elif path.name in ("work", "reports"):
-            shutil.rmtree(path)
-    (folder / "reports").mkdir(mode=0o700)
-
-
-def settings_digest(config: Config) -> str:
-    """Names the settings that decide about an output's pixels; limits and keys do not."""
-    told = config.model_dump(mode="json", exclude={"limits": True, "synthetic": {"identity_key_file"}})
-    return hashlib.sha256(repr(sorted(told.items())).encode()).hexdigest()
-
-
-def _begin(journal: Journal, source: str, target: str, config: Config) -> None:
-    digest = settings_digest(config)
-    before = journal.get("settings")
-    if before is not None and before != digest:
-        raise ConfigError("this job was begun with other settings; give the same, or --restart to begin anew")
-    if before is None:
-        journal.set(settings=digest, made=time.time(), version=1)
-    journal.set(source=_printable_url(source), target=_printable_url(target))
-
-
-def _printable_url(url: str) -> str:
-    """Without a user and password that somebody wrote into it."""
-    scheme, mark, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}" if mark else url
-
-
-def _scan(store: Store, journal: Journal, options: Options) -> tuple[str, ...]:
-    """Enters what is there and may be a video. Gives the names of the rest."""
-    left: list[str] = []
-
-    def wanted() -> Iterator[tuple[Entry, int]]:
-        for entry in store.walk():
-            if entry.name.endswith(".part"):
-                continue
-            if not sniff.promises(entry.name) and not _looks_like_video(store, entry):
-                left.append(entry.name)
-                continue
-            yield entry, _priority(entry.name, options.priorities)
-
-    found = wanted()
-    while some := list(islice(found, ADDED_AT_ONCE)):
-        journal.add(some)
-    if not any(journal.counts().values()):
-        raise InputMissing(f"there is no video in {store.url}; name a folder that holds some")
-    return tuple(left)
-
-
-def _looks_like_video(store: Store, entry: Entry) -> bool:
-    try:
-        return sniff.is_video(store.head(entry.name))
-    except (InputMissing, StoreFailed):
-        return True  # told when it is its turn
-
-
-def _priority(name: str, rules: Sequence[tuple[str, int]]) -> int:
-    return max((n for pattern, n in rules if fnmatch.fnmatchcase(name, pattern)), default=0)
-
-
-def _keyed(config: Config, folder: Path) -> Config:
-    """The settings with the job's identity key: a private file beside the journal, for as long as files
-    wait, so that what is resumed goes on with the same people."""
-    own = config.synthetic
-    if config.cover.replacewith != "synthetic" or own.identity_key_file is not None or own.seed is not None:
-        return config
-    path = folder / KEY
-    if not path.exists():
-        fresh = path.with_suffix(".part")
-        fresh.unlink(missing_ok=True)
-        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            file.write(secrets.token_bytes(32))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.rename(path)
-    return config.model_copy(update={"synthetic": own.model_copy(update={"identity_key_file": path})})
+            return Outcome(folder, counts, left, time.monotonic() - began_s)
 
 
 # -- work
 
 
-def _work(place: Place, journal: Journal, options: Options, on_event: OnEvent, stop: threading.Event) -> None:
+def _work(
+    place: Place, journal: Journal, options: Options, on_event: OnEvent, stop: threading.Event, clock: Clock
+) -> None:
     """Files until none waits. Raises what must end the job: missing weights, a full disk of the journal."""
     workers = options.workers or len(os.sched_getaffinity(0))
     ended: list[BaseException] = []
@@ -297,6 +180,7 @@ def _work(place: Place, journal: Journal, options: Options, on_event: OnEvent, s
             try:
                 while not all(task.done() for task in tasks):
                     _watch_cancelled(journal)
+                    clock.tick()
                     if stop.wait(0.1):
                         break
             except BaseException:

@@ -405,10 +405,9 @@ def verify(
     target: Path,
     expected: Expected,
     limits: Limits = Limits(),  # noqa: B008  (frozen)
-    on_frame: Callable[[int], None] = lambda number: None,
+    on_frame: Callable[[Frame], None] = lambda frame: None,
 ) -> None:
-    """Decodes `target` again, strictly, and compares. Run it in a fresh process. `on_frame` hears each
-    frame's number.
+    """Decodes `target` again, strictly, and compares. Run it in a fresh process. `on_frame` sees each frame.
 
     Raises VerificationFailed, which says what differs."""
     try:
@@ -417,7 +416,7 @@ def verify(
             found = array("q")
             for frame in decoder.frames():
                 found.append(frame.pts)
-                on_frame(frame.index)
+                on_frame(frame)
             streams = [f"{s.type} {codec_name(s)}" for s in decoder.container.streams]
     except InputError as error:
         raise VerificationFailed(f"what was written does not decode: {error}") from None

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 
 from veilcast.config import Limits
-from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.encode import Expected, verify
 from veilcast.pipeline.pixels import to_rgb
 from veilcast.pipeline.supervise import OnFrame
+from veilcast.types import Frame
 
 Json = dict[str, Any]
 
@@ -33,7 +33,8 @@ def to_json(expected: Expected) -> Json:
 
 
 def check(job: Json, on_frame: OnFrame) -> Json:
-    """Decodes `job["target"]` again. Raises VerificationFailed."""
+    """Decodes `job["target"]` again. Raises VerificationFailed. `job["picture"]`: the frame of which a small
+    picture is wanted, None = of none."""
     told = job["expected"]
     expected = Expected(
         pts=array("q", told["pts"]),
@@ -43,14 +44,21 @@ def check(job: Json, on_frame: OnFrame) -> Json:
         streams=tuple(told["streams"]),
     )
     total = len(expected.pts)
-    limits = Limits.model_validate(job["limits"])
-    verify(Path(job["target"]), expected, limits, lambda number: on_frame("checking", number + 1, total))
-    return {"picture": small_picture(Path(job["target"]), limits)} if job.get("picture") else {}
+    wanted = job.get("picture")
+    told_too: Json = {}
+
+    def seen(frame: Frame) -> None:
+        on_frame("checking", frame.index + 1, total)
+        if frame.index == wanted:
+            told_too["picture"] = small_picture(frame)
+
+    verify(Path(job["target"]), expected, Limits.model_validate(job["limits"]), seen)
+    return told_too
 
 
-def small_picture(path: Path, limits: Limits) -> str:
-    """A frame of a verified output as a small JPEG, base64: what a summary may show."""
-    with Decoder(path, limits, writable=False) as decoder:
-        rgb = to_rgb(next(decoder.frames()), (PICTURE_PX, PICTURE_PX * 9 // 16))
+def small_picture(frame: Frame) -> str:
+    """A frame of an output as a small JPEG, base64: what a summary may show."""
+    height, width = frame.planes[0].shape[:2]
+    rgb = to_rgb(frame, (PICTURE_PX, max(2, round(PICTURE_PX * height / width))))
     _, data = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 70])
     return base64.b64encode(data.tobytes()).decode()

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from veilcast.commands import batch, jobs
 from veilcast.errors import ConfigError, InputMissing
-from veilcast.pipeline.batch import default_folder
+from veilcast.pipeline.intake import default_folder
 from veilcast.pipeline.journal import Journal, State
 from veilcast.pipeline.stores import Entry
 

@@ -15,7 +15,7 @@ from tests.pipeline.archive_world import archive, contents, run
 
 from veilcast.config import Config, overlay
 from veilcast.errors import ConfigError, InputMissing, JournalBusy, OutputExists
-from veilcast.pipeline import accounts, batch
+from veilcast.pipeline import accounts, intake
 from veilcast.pipeline.batch import Event, Outcome
 from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.journal import Journal, State, locked
@@ -199,15 +199,15 @@ def test_hostile_names_stay_inside_and_come_out_as_they_went_in(tmp_path: Path) 
 
 def test_the_jobs_key_is_private_never_in_the_output_and_gone_at_the_end(tmp_path: Path) -> None:
     synthetic = overlay(Config(), {"cover.replacewith": "synthetic"})
-    keyed = batch._keyed(synthetic, tmp_path)
+    keyed = intake.keyed(synthetic, tmp_path)
     path = tmp_path / "identity.key"
     assert keyed.synthetic.identity_key_file == path
     assert path.stat().st_mode & 0o777 == 0o600
     assert len(path.read_bytes()) == 32
-    assert batch._keyed(synthetic, tmp_path) == keyed
-    assert batch._keyed(Config(), tmp_path / "other") == Config()
+    assert intake.keyed(synthetic, tmp_path) == keyed
+    assert intake.keyed(Config(), tmp_path / "other") == Config()
     own = overlay(synthetic, {"synthetic.identity_key_file": tmp_path / "mine"})
-    assert batch._keyed(own, tmp_path / "other") == own
+    assert intake.keyed(own, tmp_path / "other") == own
 
 
 def test_what_lies_between_is_private_and_gone_at_the_end(source: Path, tmp_path: Path) -> None:

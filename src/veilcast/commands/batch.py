@@ -93,7 +93,8 @@ def batch(
     """Cover every face in an archive. It may be stopped or killed at any moment and resumed."""
     from veilcast.commands._archive import shown_live
     from veilcast.commands.jobs import account
-    from veilcast.pipeline.batch import Options, default_folder, run_archive, told
+    from veilcast.pipeline.batch import Options, run_archive, told
+    from veilcast.pipeline.intake import default_folder
 
     if resume and restart:
         raise ConfigError("--resume and --restart exclude each other; leave one of them out")

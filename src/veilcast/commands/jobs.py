@@ -26,7 +26,7 @@ Files = Annotated[list[str] | None, typer.Argument(metavar="[GLOB]...", help="Fi
 @app.command("list")
 def list_jobs() -> None:
     """Every job below ~/.local/state, or $XDG_STATE_HOME."""
-    from veilcast.pipeline.batch import state_home
+    from veilcast.pipeline.intake import state_home
     from veilcast.pipeline.journal import NAME, Journal
 
     folders = sorted(path.parent for path in state_home().glob(f"*/{NAME}"))
@@ -106,7 +106,7 @@ def _meant(name: str, globs: list[str] | None) -> bool:
 @contextmanager
 def _opened(job: str) -> Iterator[Journal]:
     """Raises InputMissing where there is no such job."""
-    from veilcast.pipeline.batch import state_home
+    from veilcast.pipeline.intake import state_home
     from veilcast.pipeline.journal import NAME, Journal
 
     for folder in (Path(job), state_home() / Path(job).name):

@@ -1,0 +1,143 @@
+"""What a job needs before any work: its folder, its settings, what there is to do, the key."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from veilcast.config import Config
+from veilcast.errors import ConfigError, InputMissing, NotWritable, StoreFailed
+from veilcast.pipeline import sniff
+from veilcast.pipeline.journal import NAME, Journal
+from veilcast.pipeline.stores import Entry, Folder, Store, open_store
+
+KEY = "identity.key"
+ADDED_AT_ONCE = 1000
+
+
+def state_home() -> Path:
+    """Where jobs have their folders unless they are told another place."""
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "veilcast" / "jobs"
+
+
+def default_folder(source: str, target: str) -> Path:
+    """The journal's folder of this source and target: the same command finds it again."""
+    ends = [end if "://" in end else str(Path(end).absolute()) for end in (source, target)]
+    return state_home() / hashlib.sha256("\n".join(ends).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def check_apart(source: str, target: str, folder: Path) -> None:
+    """Raises ConfigError where the job would read what it writes, or keep its key beside the output."""
+    given = open_store(target)
+    if isinstance(given, Folder):
+        root = Path(target.removeprefix("file://")).absolute().resolve()
+        if folder.resolve() == root or root in folder.resolve().parents:
+            raise ConfigError(f"the journal must not lie in the output {target}; name another folder")
+        if any(c in target for c in "*?[") and not root.exists():
+            raise ConfigError(f"{target} must name a folder, not a pattern")
+        taken = open_store(source)
+        if isinstance(taken, Folder):
+            there = taken.root.resolve()
+            if root == there or there in root.parents or root in there.parents:
+                raise ConfigError(f"{target} and {source} lie in one another; write to a folder beside it")
+
+
+def make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.chmod(0o700)
+        (folder / "reports").mkdir(exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise NotWritable(f"cannot make the journal's folder {folder}: {error.strerror}") from None
+
+
+def forget(folder: Path) -> None:
+    """Nothing was ever done, as far as this journal goes; outputs that exist stay."""
+    for path in folder.iterdir():
+        if path.name.startswith(NAME) or path.name == KEY:
+            path.unlink()
+        elif path.name in ("work", "reports"):
+            shutil.rmtree(path)
+    (folder / "reports").mkdir(mode=0o700)
+
+
+def settings_digest(config: Config) -> str:
+    """Names the settings that decide about an output's pixels; limits and keys do not."""
+    told = config.model_dump(mode="json", exclude={"limits": True, "synthetic": {"identity_key_file"}})
+    return hashlib.sha256(repr(sorted(told.items())).encode()).hexdigest()
+
+
+def begin(journal: Journal, source: str, target: str, config: Config) -> None:
+    digest = settings_digest(config)
+    before = journal.get("settings")
+    if before is not None and before != digest:
+        raise ConfigError("this job was begun with other settings; give the same, or --restart to begin anew")
+    if before is None:
+        journal.set(settings=digest, made=time.time(), version=1)
+    journal.set(source=_printable_url(source), target=_printable_url(target))
+
+
+def _printable_url(url: str) -> str:
+    """Without a user and password that somebody wrote into it."""
+    scheme, mark, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}" if mark else url
+
+
+def scan(store: Store, journal: Journal, priorities: Sequence[tuple[str, int]]) -> tuple[str, ...]:
+    """Enters what is there and may be a video. Gives the names of the rest."""
+    left: list[str] = []
+
+    def wanted() -> Iterator[tuple[Entry, int]]:
+        for entry in store.walk():
+            if entry.name.endswith(".part"):
+                continue
+            if not sniff.promises(entry.name) and not _looks_like_video(store, entry):
+                left.append(entry.name)
+                continue
+            yield entry, _priority(entry.name, priorities)
+
+    found = wanted()
+    while some := list(islice(found, ADDED_AT_ONCE)):
+        journal.add(some)
+    if not any(journal.counts().values()):
+        raise InputMissing(f"there is no video in {store.url}; name a folder that holds some")
+    return tuple(left)
+
+
+def _looks_like_video(store: Store, entry: Entry) -> bool:
+    try:
+        return sniff.is_video(store.head(entry.name))
+    except (InputMissing, StoreFailed):
+        return True  # told when it is its turn
+
+
+def _priority(name: str, rules: Sequence[tuple[str, int]]) -> int:
+    return max((n for pattern, n in rules if fnmatch.fnmatchcase(name, pattern)), default=0)
+
+
+def keyed(config: Config, folder: Path) -> Config:
+    """The settings with the job's identity key: a private file beside the journal, for as long as files
+    wait, so that what is resumed goes on with the same people."""
+    own = config.synthetic
+    if config.cover.replacewith != "synthetic" or own.identity_key_file is not None or own.seed is not None:
+        return config
+    path = folder / KEY
+    if not path.exists():
+        fresh = path.with_suffix(".part")
+        fresh.unlink(missing_ok=True)
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(secrets.token_bytes(32))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.rename(path)
+    return config.model_copy(update={"synthetic": own.model_copy(update={"identity_key_file": path})})
