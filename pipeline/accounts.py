@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
 import json
 from collections.abc import Iterable, Sequence
@@ -11,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from veilcast.pipeline.account_page import as_html
 from veilcast.pipeline.files import write_durably
 from veilcast.pipeline.journal import Journal, Row, State, shown
 
@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 PICTURES = 200  # files that are shown with a picture: a page of thousands does not open
 COLUMNS = (
-    "name", "state", "reason", "attempts", "hours_in", "hours_out", "bytes_in", "bytes_out", "frames",
+    "name", "state", "kind", "reason", "attempts", "hours_in", "hours_out", "bytes_in", "bytes_out", "frames",
     "covered_frames", "faces", "tracks", "work_s", "sha256_in", "sha256_out",
 )  # fmt: skip
 
@@ -86,8 +86,8 @@ def line(row: Row) -> Json:
     facts = row.facts if row.state is State.DONE else {}
     hours = {f"hours_{end}": round(facts.get(f"seconds_{end}", 0.0) / 3600, 6) for end in ("in", "out")}
     work_s = round(row.ended - row.began, 3) if row.ended and row.began else 0.0
-    own = {"name": shown(row.name), "state": str(row.state), "reason": row.reason, "attempts": row.attempts}
-    values = {**facts, **hours, **own, "work_s": work_s}
+    own = {"name": shown(row.name), "state": str(row.state), "kind": row.kind, "reason": row.reason}
+    values = {**facts, **hours, **own, "attempts": row.attempts, "work_s": work_s}
     return {name: values.get(name, "") for name in COLUMNS}
 
 
@@ -101,7 +101,8 @@ def write(journal: Journal, folder: Path, price_an_hour: float | None = None) ->
     write_durably(
         folder / "summary.json", json.dumps({"totals": asdict(made), "files": lines}, indent=1).encode()
     )
-    write_durably(folder / "summary.html", as_html(made, lines, _pictures(journal, rows)).encode())
+    page = as_html(asdict(made), lines, _pictures(journal, rows))
+    write_durably(folder / "summary.html", page.encode())
     return made
 
 
@@ -130,23 +131,3 @@ def _pictures(journal: Journal, rows: Sequence[Row]) -> dict[str, str]:
         if picture := told.get("output", {}).get("picture"):
             found[shown(row.name)] = picture
     return found
-
-
-def as_html(made: Totals, lines: Iterable[Json], pictures: dict[str, str]) -> str:
-    """One page without anything from elsewhere. All pictures are of covered videos."""
-    facts = "".join(f"<tr><th>{html.escape(k)}<td>{html.escape(str(v))}" for k, v in asdict(made).items())
-    heads = "".join(f"<th>{name}" for name in ("", *COLUMNS[:-2]))
-    rows = "".join(_html_row(values, pictures.get(values["name"])) for values in lines)
-    return (
-        "<!doctype html><html lang=en><meta charset=utf-8><title>veilcast: archive</title>"
-        "<style>body{font:14px sans-serif;margin:2em}table{border-collapse:collapse;margin:1em 0}"
-        "td,th{border:1px solid #ccc;padding:.3em .6em;text-align:left}"
-        ".failed,.quarantined{background:#fdd}.cancelled{background:#eee}</style>"
-        f"<h1>Archive</h1><table>{facts}</table><h2>Files</h2><table><tr>{heads}{rows}</table></html>"
-    )
-
-
-def _html_row(values: Json, picture: str | None) -> str:
-    image = f'<img alt="" width=160 src="data:image/jpeg;base64,{html.escape(picture)}">' if picture else ""
-    cells = "".join(f"<td>{html.escape(str(values[name]))}" for name in COLUMNS[:-2])
-    return f'<tr class="{html.escape(values["state"])}"><td>{image}{cells}'

@@ -264,6 +264,15 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(fd)
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a process runs the job in this folder now."""
+    try:
+        with locked(folder):
+            return False
+    except JournalBusy:
+        return True
+
+
 def facts_of(report: Mapping[str, Any]) -> Json:
     """What the accounts need of a report."""
     media, ledger = report["input"]["media"], report["ledger"]["counts"]

@@ -52,6 +52,7 @@ def test_every_file_is_covered_under_its_name_and_told(source: Path, tmp_path: P
     assert made.cost_an_hour == pytest.approx(made.wall_s / 3600 * 2 / made.hours_in, rel=0.01)
     lines = list(csv.DictReader((tmp_path / "summary" / "summary.csv").open()))
     assert [line["name"] for line in lines] == list(contents(source))
+    assert [line["kind"] for line in lines] == [""] * 4
     page = (tmp_path / "summary" / "summary.html").read_text()
     assert page.count("data:image/jpeg") == 4
     assert "http" not in page

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from veilcast.errors import ConfigError
 
 if TYPE_CHECKING:
     from veilcast.pipeline.batch import Event, OnEvent
+    from veilcast.pipeline.journal import State
 
 app = typer.Typer()
 
@@ -121,7 +122,7 @@ def batch(
         **_crew(ray_address),
     )
     typer.echo(f"journal: {folder}", err=True)
-    with shown_live(lambda: _count(folder), quiet) as live, _metered(metrics, folder) as counted:
+    with shown_live(lambda: _counts(folder), quiet) as live, _metered(metrics, folder) as counted:
 
         def heard(event: Event) -> None:
             live(event)
@@ -182,8 +183,8 @@ def _metered(where: str | None, folder: Path) -> Iterator[OnEvent]:
         yield metrics
 
 
-def _count(folder: Path) -> int:
+def _counts(folder: Path) -> Mapping[State, int]:
     from veilcast.pipeline.journal import Journal
 
     with Journal(folder) as journal:
-        return sum(journal.counts().values())
+        return journal.counts()

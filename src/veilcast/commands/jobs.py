@@ -34,7 +34,8 @@ def list_jobs() -> None:
         with Journal(folder) as journal:
             made = datetime.fromtimestamp(journal.get("made") or 0).isoformat(" ", "minutes")
             counts = ", ".join(f"{n} {state}" for state, n in journal.counts().items() if n)
-            typer.echo(f"{folder.name}  {made}  {counts}  {journal.get('source')} -> {journal.get('target')}")
+            ends = f"{journal.get('source')} -> {journal.get('target')}"
+            typer.echo(f"{folder.name}  {made}  {_status(journal)}  {counts}  {ends}")
     if not folders:
         typer.echo("no jobs; one that was given --journal is shown by `veilcast jobs show FOLDER`", err=True)
 
@@ -57,14 +58,14 @@ def show(
         for row in rows:
             if _meant(row.name, files):
                 typer.echo(f"{row.state:<11} {shown(row.name)}" + (f": {row.reason}" if row.reason else ""))
+        status = _status(journal)
         made = totals(rows, journal.get("wall_s") or 0.0, price)
         if summary is not None:
             write(journal, summary, price)
-    typer.echo(
-        f"{made.done} done, {made.waiting} waiting, {made.failed} failed, {made.quarantined} quarantined, "
-        f"{made.cancelled} cancelled; {made.hours_in:.3f} hours, {made.frames} frames, {made.faces} faces"
-        + ("" if made.cost_an_hour is None else f", {made.cost_an_hour:.4g} an hour of footage")
-    )
+    left = f"{made.waiting} waiting, {made.failed} failed, {made.quarantined} quarantined"
+    amount = f"{made.hours_in:.3f} hours, {made.frames} frames, {made.faces} faces"
+    cost = "" if made.cost_an_hour is None else f", {made.cost_an_hour:.4g} an hour of footage"
+    typer.echo(f"{status}: {made.done} done, {left}, {made.cancelled} cancelled; {amount}{cost}")
 
 
 @app.command()
@@ -97,6 +98,16 @@ def account(folder: Path, summary: Path | None, price: float | None) -> Totals:
 
     with Journal(folder) as journal:
         return write(journal, summary or folder, price)
+
+
+def _status(journal: Journal) -> str:
+    """What the job is at: files that are "running" in one that stopped were interrupted."""
+    from veilcast.pipeline.journal import State, is_run
+
+    if is_run(journal.folder):
+        return "at work"
+    counts = journal.counts()
+    return "stopped" if counts[State.QUEUED] or counts[State.RUNNING] else "ended"
 
 
 def _meant(name: str, globs: list[str] | None) -> bool:
