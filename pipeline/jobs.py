@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,7 @@ def waiting(still_alive: Callable[[], None]) -> Iterator[threading.Event]:
 def _found(job: Json, on_frame: OnFrame, tools: Tools) -> Plan:
     config = Config.model_validate(job["config"])
     with waiting(lambda: on_frame("opening", 0, None)) as opened:
-        finder = tools.finder(config.detect, Path(job["models"]) if job["models"] else None)
+        finder = tools.finder(config.detect, Path(job["models"]) if job["models"] else None, config.device)
 
         def found(stage: str, done: int, total: int | None) -> None:
             opened.set()
@@ -99,10 +100,12 @@ def open_studio(job: Json, on_frame: OnFrame) -> Iterator[Studio | None]:
         yield None
         return
     from veilcast.pipeline.studio import Studio  # inference takes a second to import
+    from veilcast.trt_engines.open import open_engine
 
     with ExitStack() as stack:
         with waiting(lambda: on_frame("opening", 0, None)):
-            studio = stack.enter_context(Studio(config.synthetic, _models(job)))
+            network = partial(open_engine, device=config.device)
+            studio = stack.enter_context(Studio(config.synthetic, _models(job), network))
         yield studio
 
 

@@ -55,7 +55,7 @@ def scout(job: Json, on_frame: OnFrame, tools: Tools) -> Json:
     Covers.of(config)  # zones without sense are told now
     noted = Scout()
     with jobs.waiting(lambda: on_frame("opening", 0, None)) as opened:
-        finder = tools.finder(config.detect, Path(job["models"]) if job["models"] else None)
+        finder = tools.finder(config.detect, Path(job["models"]) if job["models"] else None, config.device)
 
         def found(stage: str, done: int, total: int | None) -> None:
             opened.set()

@@ -43,15 +43,15 @@ class Tools:
         self._key: str | None = None
         self._finder: FaceFinder | None = None
 
-    def finder(self, settings: Detect, models: Path | None) -> FaceFinder:
+    def finder(self, settings: Detect, models: Path | None, device: str = "cpu") -> FaceFinder:
         """For a new stream. Raises ModelMissing, ModelCorrupt, EngineError."""
-        from veilcast.pipeline.detect import open_detector  # inference takes a second to import
+        from veilcast.pipeline.gpu.detectors import opener  # inference takes a second to import
         from veilcast.trt_engines.models import Models
 
-        key = f"{settings.model_dump_json()} {models}"
+        key = f"{settings.model_dump_json()} {models} {device}"
         if self._finder is None or key != self._key:
             self.close()
-            opened = open_detector(settings, Models(models) if models else Models(fetch=True))
+            opened = opener(device)(settings, Models(models) if models else Models(fetch=True))
             self._finder, self._key = self._stack.enter_context(opened), key
         return self._finder.anew()
 

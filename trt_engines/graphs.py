@@ -95,6 +95,28 @@ def parted(data: bytes, constant: Sequence[str]) -> Parted:
     return Parted(_bytes(first), _bytes(rest), kept)
 
 
+def taking_pictures(data: bytes, names: Sequence[str]) -> bytes:
+    """The network with these inputs (n, c, h, w) taken as uint8 (n, h, w, c). Raises ModelCorrupt."""
+    if not names:
+        return data
+    model = checked(data)
+    steps = []
+    for value in model.graph.input:
+        if value.name not in names:
+            continue
+        inner, dims = f"{value.name}/planes", value.type.tensor_type.shape.dim
+        for node in model.graph.node:
+            node.input[:] = [inner if name == value.name else name for name in node.input]
+        shape = [dim.dim_param or dim.dim_value for dim in (dims[0], dims[2], dims[3], dims[1])]
+        value.CopyFrom(helper.make_tensor_value_info(value.name, TensorProto.UINT8, shape))
+        steps += [
+            helper.make_node("Cast", [value.name], [f"{value.name}/float"], to=TensorProto.FLOAT),
+            helper.make_node("Transpose", [f"{value.name}/float"], [inner], perm=[0, 3, 1, 2]),
+        ]
+    _replace(model.graph.node, [*steps, *model.graph.node])
+    return _bytes(model)
+
+
 def _dependent(nodes: Sequence[onnx.NodeProto], sources: set[str]) -> set[str]:
     """Every tensor that depends on one of `sources`, these included. Nodes are in order of execution."""
     found = set(sources)

@@ -21,9 +21,13 @@ def open_engine(
     shapes: Mapping[str, Sequence[Dim]] | None = None,
     pictures: Sequence[str] = (),
     backend: Literal["auto", "onnxruntime"] = "auto",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
     cache: Path | None = None,
 ) -> Engine:
-    """The network, ready to run on this processor. See `Settings` for shapes, pictures, threads, streams.
+    """The network, ready to run. See `Settings` for shapes, pictures, threads, streams.
+
+    device: "cuda" = TensorRT on the first GPU, or an error. "auto" is the processor: what covers faces
+    does not move to hardware that nobody asked for.
 
     precision: "auto" = bf16 where the processor has it. The first opening of a network with given
     settings tries them in a child process (about a second); the outcome and the compiled network are kept
@@ -31,8 +35,12 @@ def open_engine(
     """
     loaded = load(model)
     settings = Settings(precision, threads, streams, dict(shapes or {}), tuple(pictures))
+    folder = cache or default_folder().parent / "engines"
+    if device == "cuda":
+        from veilcast.trt_engines.gpu import open_on_gpu
+
+        return open_on_gpu(loaded, settings, folder)
     if backend == "onnxruntime":
         return canary.ORT.open(loaded, settings)
-    folder = cache or default_folder().parent / "engines"
     rung = canary.choose(loaded, settings, folder)
     return rung.open(loaded, settings, CompiledCache(folder / "compiled"))

@@ -12,6 +12,7 @@ shape has its own, so that a captured CUDA graph keeps pointing at the right one
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -70,6 +71,7 @@ class TensorRtEngine:
             raise EngineError("TensorRT refuses the plan: build it again on this machine")
         self._context: Any = self._engine.create_execution_context()
         self._stream = device.stream()
+        self._turn = threading.Lock()  # one context and one stream: other callers wait
         self._arena = Arena(device)
         self._profile = 0
         self._recorded: dict[tuple[tuple[int, ...], ...], Any] = {}
@@ -84,8 +86,13 @@ class TensorRtEngine:
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
         check_inputs(self.inputs, inputs)
+        with self._turn:
+            return self._answer(inputs)
+
+    def _answer(self, inputs: Tensors) -> dict[str, np.ndarray]:
         if self._context is None:
             raise EngineError("this engine is closed")
+        inputs = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
         buffers = self._bind(inputs)
         for name, value in inputs.items():
             self._device.upload(value, buffers[name], self._stream)
@@ -172,12 +179,16 @@ class TensorRtEngine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        with self._turn:
+            self._close()
+
+    def _close(self) -> None:
         if self._context is None:
             return
         self._stream.synchronize()  # no buffer goes while a kernel may still use it
         self._recorded.clear()
         self._context = None
-        self._arena.__exit__(kind, error, trace)
+        self._arena.__exit__(None, None, None)
 
 
 def _recorded(work: Any, stream: Any) -> Any:

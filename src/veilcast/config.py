@@ -147,6 +147,9 @@ class Config(Section):
     encode: Encode = Encode()
     limits: Limits = Limits()
     live: Live = Live()
+    device: Literal["cpu", "cuda"] = Field(
+        "cpu", description="where networks run; cuda has not been tried on a GPU yet: look at the result"
+    )
     damaged: Literal["refuse", "slate"] = Field(
         "refuse", description="damaged input: refuse it, or cover each damaged frame whole"
     )

@@ -45,7 +45,7 @@ class _Finder:
 
 
 class _Tools:
-    def finder(self, settings: object, models: object) -> _Finder:
+    def finder(self, settings: object, models: object, device: str) -> _Finder:
         return _Finder()
 
 

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.trt_engines import fake_tensorrt
+from tests.trt_engines.fake_device import FakeDevice
 from tests.trt_engines.networks import CHANNELS, OUT, SIDE, conv_network, conv_reference, pictures, weights
 
 from veilcast.errors import EngineError
+from veilcast.trt_engines import tensorrt_engine as tensorrt
 from veilcast.trt_engines.canary import BF16, F32_PLAIN, ORT, Rung
+from veilcast.trt_engines.compiled import CompiledCache
 from veilcast.trt_engines.convert.graph import GraphWriter
 from veilcast.trt_engines.engine import Engine, Model, Settings, TensorSpec, run_many
+from veilcast.trt_engines.gpu import profiles
 from veilcast.trt_engines.openvino_engine import has_bf16
+from veilcast.trt_engines.store import Recipe
+from veilcast.trt_engines.tensorrt_engine import TensorRtEngine
 
 SETTINGS = Settings(shapes={"picture": ((1, 2, 4), CHANNELS, SIDE, SIDE)}, threads=1, streams=2)
 TOLERANCE = {"openvino bf16": 2e-2}
@@ -49,15 +58,39 @@ def onnx_engine(rung: Rung) -> Engine:
     return rung.open(Model(conv_network(), ".onnx"), SETTINGS)
 
 
+def kept_engine() -> Engine:
+    """Opened from the cache of compiled networks."""
+    with tempfile.TemporaryDirectory() as folder:
+        cache = CompiledCache(Path(folder) / "compiled")
+        with F32_PLAIN.open(Model(conv_network(), ".onnx"), SETTINGS, cache):
+            pass
+        engine = F32_PLAIN.open(Model(conv_network(), ".onnx"), SETTINGS, cache)
+        assert len(list(Path(folder).rglob("*.compiled"))) == 1
+        return engine
+
+
+def tensorrt_engine() -> Engine:
+    """By a stand-in for the library, on a device that enforces the rules of one."""
+    pytest.importorskip("onnxruntime", reason="the stand-in runs networks by ONNX Runtime")
+    device = FakeDevice()
+    recipe = Recipe("conv", "", {}, "fp32", f"tensorrt {fake_tensorrt.VERSION}", (device.name,))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(sys.modules, "tensorrt", fake_tensorrt.library(device))
+        plan = tensorrt.build(conv_network(), profiles(conv_network(), SETTINGS))
+        return TensorRtEngine(plan, recipe, device)  # type: ignore[arg-type]
+
+
 BACKENDS: dict[str, Callable[[], Engine]] = {
     "openvino bf16": lambda: onnx_engine(BF16),
     "openvino f32": lambda: onnx_engine(F32_PLAIN),
+    "openvino f32, kept": kept_engine,
     "onnxruntime": lambda: onnx_engine(ORT),
     "torch": torch_engine,
+    "tensorrt stand-in": tensorrt_engine,
 }
 
 
-@pytest.fixture(params=list(BACKENDS))
+@pytest.fixture(scope="module", params=list(BACKENDS))
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     with BACKENDS[request.param]() as engine:
         yield engine
@@ -153,8 +186,9 @@ def test_run_many_reads_no_further_ahead_than_its_streams(engine: Engine) -> Non
     assert len(taken) <= engine.streams + 1
 
 
-def test_is_of_no_use_after_it_is_closed(engine: Engine) -> None:
-    with engine:
+@pytest.mark.parametrize("name", BACKENDS)
+def test_is_of_no_use_after_it_is_closed(name: str) -> None:
+    with BACKENDS[name]() as engine:
         pass
     with pytest.raises(EngineError, match="closed"):
         engine.run({"picture": pictures(1)})

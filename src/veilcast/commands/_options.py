@@ -90,6 +90,10 @@ Preview = Annotated[
     Path | None,
     typer.Option("--preview", help="PNG of frames before and after. It shows the faces: for you alone."),
 ]
+Device = Annotated[
+    Literal["cpu", "cuda"] | None,
+    typer.Option("--device", help="Where networks run; cuda has not been tried on a GPU yet."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 

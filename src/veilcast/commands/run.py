@@ -66,6 +66,7 @@ def run(
     keep_audio: option.KeepAudio = False,
     report: option.Report = None,
     preview: option.Preview = None,
+    device: option.Device = None,
     models: option.Models = None,
     overwrite: option.Overwrite = False,
     quiet: option.Quiet = False,
@@ -80,6 +81,7 @@ def run(
         **option.encode(codec, crf, preset, pix_fmt, audio, keep_audio),
         detect__thresh=thresh,
         damaged=damaged,
+        device=device,
     )
     option.warn(settings)
     extras = Extras(report=report, preview=preview, models=models, overwrite=overwrite)
@@ -92,6 +94,8 @@ def run(
             "--report and --preview name one file each; give one input, not several or a folder"
         )
     if len(sources) == 1 and _holds_pictures(Path(sources[0])):
+        if settings.device != "cpu":
+            raise ConfigError("pictures are looked at by the processor; leave out --device")
         _pictures(Path(sources[0]), output, settings, extras, quiet, identity_by)
         return
     _many(list(_jobs(sources, output)), settings, extras, quiet)
