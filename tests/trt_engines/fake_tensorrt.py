@@ -111,7 +111,7 @@ class Engine:
         self._known: dict[str, dict[str, tuple[int, ...]]] = {}
 
     def get_tensor_name(self, index: int) -> str:
-        return list(self.values)[index]
+        return str(list(self.values)[index])
 
     def get_tensor_mode(self, name: str) -> str:
         return "in" if name in self.entering else "out"
@@ -123,8 +123,8 @@ class Engine:
         return tuple(n if isinstance(n, int) else -1 for n in self.values[name].shape)
 
     def get_tensor_dtype(self, name: str) -> str:
-        kinds = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
-        return kinds[self.values[name].type]
+        kinds: dict[str, str] = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
+        return kinds[str(self.values[name].type)]
 
     def create_execution_context(self) -> Context:
         return Context(self)
