@@ -9,9 +9,11 @@ from veilcast.config import Detect
 from veilcast.pipeline.detect import FaceFinder
 from veilcast.pipeline.detectors.network import CENTERFACE, YUNET, NetworkDetector
 from veilcast.pipeline.overload import Level
-from veilcast.pipeline.schedule import Pass, Schedule, closest_passes, coarse, detail
+from veilcast.pipeline.schedule import Pass, closest_passes, coarse, detail
 from veilcast.trt_engines.models import Models
 from veilcast.types import Face, Frame
+
+HALVED_PX = 1280 * 720  # above so many pixels the lightest look sees half the size
 
 Networks = Mapping[str, NetworkDetector]
 
@@ -22,28 +24,34 @@ class LiveFinder(FaceFinder):
     def __init__(self, networks: Networks, settings: Detect) -> None:
         super().__init__(networks, settings)
         self.level = Level.FULL
-        seldom = settings.model_copy(update={"look_s": min(2 * settings.look_s, 0.5)})
-        self._seldom = Schedule(seldom)
 
     def find(self, frame: Frame, urgent: bool = False) -> tuple[Face, ...] | None:
         """The faces in `frame`, boxes in displayed pixels; None = it was not looked at. The schedule is the
         finder's, cuts are seen by whoever asks: not every frame comes by here."""
-        schedule = self._seldom if self.level >= Level.STEPS else self._schedule
-        passes = schedule.passes(frame.time, frame.displayed_size, urgent)
+        passes = self._schedule.passes(frame.time, frame.displayed_size, urgent)
         if passes and self.level >= Level.SCALES:
-            passes = light_passes(frame.displayed_size)
+            lighter = lightest_passes if self.level >= Level.STEPS else light_passes
+            passes = lighter(frame.displayed_size)
         return self._look(frame, passes) if passes else None
 
     def warm(self, frame: Frame) -> None:
         """Has every network compiled for pictures like `frame`, before any has to be in time."""
         size = frame.displayed_size
-        self._look(frame, tuple(dict.fromkeys((*closest_passes(size), *light_passes(size)))))
+        steps = (*closest_passes(size), *light_passes(size), *lightest_passes(size))
+        self._look(frame, tuple(dict.fromkeys(steps)))
 
 
 def light_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
     """Both networks on large faces, the light one on those that show at the picture's own size."""
     width, height = min(size, detail(size))
     return Pass(YUNET.name, (width, height)), Pass(CENTERFACE.name, coarse(size))
+
+
+def lightest_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
+    """As `light_passes`, at half the size where the picture is large: what shows a face of 24 px in full HD."""
+    (light, own), (better, large) = ((step.network, step.size) for step in light_passes(size))
+    scale = 2 if own[0] * own[1] > HALVED_PX else 1
+    return Pass(light, (own[0] // scale, own[1] // scale)), Pass(better, (large[0] // 2, large[1] // 2))
 
 
 @contextmanager

@@ -47,11 +47,11 @@ class Stats:
                 "counts": dict(self._counts),
                 "slates": dict(self._slates),
                 "fps": round(len(recent) / max(span_s, 1.0), 2),
-                "latency_s": {f"p{p}": _percentile(values, p) for p in (50, 95, 99)},
+                "latency_s": {f"p{p}": percentile(values, p) for p in (50, 95, 99)},
             }
 
 
-def _percentile(values: list[float], percent: int) -> float | None:
+def percentile(values: list[float], percent: int) -> float | None:
     """Nearest rank; None where there are no values."""
     if not values:
         return None

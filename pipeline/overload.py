@@ -1,5 +1,5 @@
 """What gives way when a machine cannot keep up, in this order and no other: fewer detection scales, fewer
-looks and renderings, solid cover, slate. The source itself is never an answer."""
+sampler steps (and smaller scales), solid cover, slate. The source itself is never an answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_CALM_S = 60.0
 class Level(IntEnum):
     FULL = 0
     SCALES = 1  # small faces are looked for by the light network alone, at the picture's own size
-    STEPS = 2  # half as many looks, and synthetic faces are carried further before they are made anew
+    STEPS = 2  # large pictures are looked at in half their size; synthetic faces are made in one step
     SOLID = 3  # no generated faces
     SLATE = 4  # nothing is looked at: the whole picture is covered
 

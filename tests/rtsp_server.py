@@ -4,7 +4,8 @@
 
 /cam plays UNITS again and again at --rate pictures a second, as a camera does: whoever comes begins at
 the first. UNITS: H.264 access units, each behind its length (4 bytes, big endian). /live takes ANNOUNCE
-and RECORD, /back plays what is published there. Prints the port, and ends with its standard input.
+and RECORD, /back plays what is published there. Prints the port, and for each reader of /cam the time
+(CLOCK_MONOTONIC) of its first picture. Ends with its standard input.
 """
 
 import argparse
@@ -52,6 +53,7 @@ class Camera:
 
     def push(self, source, ended):
         start_s, n = time.monotonic(), 0
+        print(f"{start_s:.6f}", flush=True)
         while not ended.is_set():
             flow = source.emit("push-buffer", Gst.Buffer.new_wrapped(self.units[n % len(self.units)]))
             if flow != Gst.FlowReturn.OK:
