@@ -48,7 +48,7 @@ def light_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
 
 
 def lightest_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
-    """As `light_passes`, at half the size where the picture is large: what shows a face of 24 px in full HD."""
+    """As `light_passes`, in half the size where the picture is large: shows faces of 24 px in full HD."""
     (light, own), (better, large) = ((step.network, step.size) for step in light_passes(size))
     scale = 2 if own[0] * own[1] > HALVED_PX else 1
     return Pass(light, (own[0] // scale, own[1] // scale)), Pass(better, (large[0] // 2, large[1] // 2))
