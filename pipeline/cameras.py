@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from veilcast.errors import ConfigError
+from veilcast.pipeline.generators import Generators
 from veilcast.pipeline.keeper import Keeper, OnEvent
 from veilcast.pipeline.live_job import Camera
 
@@ -18,20 +20,28 @@ class Cameras:
     def __init__(self, on_event: OnEvent = lambda name, facts: None) -> None:
         self._on_event = on_event
         self._keepers: dict[str, Keeper] = {}
+        self.generators = Generators()
         self._lock = threading.Lock()
 
     def apply(self, cameras: Sequence[Camera]) -> None:
         """These and no others. Raises ConfigError where two cameras share a name or an output; then
         nothing has changed."""
         check(cameras)
-        wanted = {camera.name: camera for camera in cameras}
         with self._lock:
+            wanted = {camera.name: self._sharing(camera) for camera in cameras}
             gone = [k for n, k in self._keepers.items() if wanted.get(n) != k.camera]
             self._end(gone)
             for name, camera in wanted.items():
                 if name not in self._keepers:
                     self._keepers[name] = keeper = Keeper(camera, self._on_event)
                     keeper.start()
+
+    def _sharing(self, camera: Camera) -> Camera:
+        """All that draw faces with the same model ask one process for them."""
+        config = camera.config
+        if config.cover.replacewith != "synthetic" or config.synthetic.model is None:
+            return camera
+        return replace(camera, generator=self.generators.at(config.synthetic.model))
 
     def status(self) -> list[dict[str, Any]]:
         return [keeper.status() for keeper in list(self._keepers.values())]
@@ -60,6 +70,7 @@ class Cameras:
     def __exit__(self, *rest: object) -> None:
         with self._lock:
             self._end(list(self._keepers.values()))
+            self.generators.close()
 
 
 def check(cameras: Sequence[Camera]) -> None:

@@ -17,8 +17,8 @@ Only files that the manifest lists are read, and their hash is checked on the by
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -30,11 +30,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from veilcast.diffusion.draw import IdentitySpace
 from veilcast.diffusion.schedule import checked
 from veilcast.diffusion.weights import read_tensors
-from veilcast.errors import ModelCorrupt, ModelMissing
+from veilcast.errors import EngineError, ModelCorrupt, ModelMissing
 from veilcast.pipeline import batches
-from veilcast.pipeline.generate import DiffusionGenerator
+from veilcast.pipeline.generate import DiffusionGenerator, Generator
+from veilcast.pipeline.generator_remote import Offer, RemoteGenerator, manifest_hash
 from veilcast.trt_engines.engine import Engine
 from veilcast.trt_engines.models import ModelFile
+from veilcast.trt_engines.open import open_engine
 
 MANIFEST, CONSTANTS = "manifest.json", "constants.safetensors"
 REQUIRED = ("unet.onnx", "decoder.onnx", "identity.onnx", "expression.onnx", "coarse.onnx", CONSTANTS)
@@ -97,28 +99,22 @@ class GeneratorModel:
     does not run.
     """
 
-    def __init__(self, folder: Path, open_network: Open) -> None:
+    def __init__(self, folder: Path, open_network: Open, shared: Path | None = None) -> None:
+        """`shared`: the socket of a process that renders for several cameras, None = rendered here."""
         self.manifest = read_manifest(folder)
-        self._files = {
-            name: ModelFile(folder / name, listed.sha256) for name, listed in self.manifest.files.items()
-        }
-        self.constants = Constants.read(self._files[CONSTANTS])
+        files = _listed(folder, self.manifest)
+        self.constants = Constants.read(files[CONSTANTS])
         with ExitStack() as stack:
-
-            def opened(name: str) -> Engine:
-                return stack.enter_context(_as_context(open_network(self._files[name])))
-
-            decoders = {PATCH_PX: opened("decoder.onnx")}
-            if CLOSEUP in self._files:
-                decoders[CLOSEUP_PX] = opened(CLOSEUP)
-            unet = opened("unet.onnx")
+            generator, offer = stack.enter_context(
+                open_generator(folder, open_network) if shared is None else _remote(folder, shared)
+            )
             self._identity, self._expression, self._coarse = (
-                opened(f"{name}.onnx") for name in ("identity", "expression", "coarse")
+                stack.enter_context(_as_context(open_network(files[f"{name}.onnx"])))
+                for name in ("identity", "expression", "coarse")
             )
             self._stack = stack.pop_all()
-        self.sides = tuple(sorted(decoders))
-        self.latent_shape = unet.inputs[[spec.name for spec in unet.inputs].index("x")].min[1:]
-        self.generator = DiffusionGenerator(unet, decoders, [float(t) for t in self.manifest.times])
+        self.generator: Generator = generator
+        self.sides, self.latent_shape = offer.sides, offer.latent
 
     def space(self) -> IdentitySpace:
         """The people that personas are drawn from."""
@@ -150,6 +146,47 @@ class GeneratorModel:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+
+@contextmanager
+def open_generator(folder: Path, open_network: Open = open_engine) -> Iterator[tuple[Generator, Offer]]:
+    """The networks that render, alone, and what they are. Raises ModelMissing, ModelCorrupt, EngineError."""
+    manifest = read_manifest(folder)
+    files = _listed(folder, manifest)
+    with ExitStack() as stack:
+
+        def opened(name: str) -> Engine:
+            return stack.enter_context(_as_context(open_network(files[name])))
+
+        decoders = {PATCH_PX: opened("decoder.onnx")}
+        if CLOSEUP in files:
+            decoders[CLOSEUP_PX] = opened(CLOSEUP)
+        unet = opened("unet.onnx")
+        latent = unet.inputs[[spec.name for spec in unet.inputs].index("x")].min[1:]
+        offer = Offer(manifest_hash(folder), tuple(sorted(decoders)), tuple(latent))
+        yield DiffusionGenerator(unet, decoders, [float(t) for t in manifest.times]), offer
+
+
+@contextmanager
+def _remote(folder: Path, socket: Path) -> Iterator[tuple[Generator, Offer]]:
+    """Raises EngineError, also where the other side has another model."""
+    remote = RemoteGenerator(socket)
+    try:
+        offer = remote.offer()
+        if offer.model != manifest_hash(folder):
+            raise EngineError("the shared generator has another model; start it anew")
+        yield remote, offer
+    finally:
+        remote.close()
+
+
+def constants(folder: Path) -> Constants:
+    """Of a model, without its networks. Raises ModelMissing, ModelCorrupt."""
+    return Constants.read(_listed(folder, read_manifest(folder))[CONSTANTS])
+
+
+def _listed(folder: Path, manifest: Manifest) -> dict[str, ModelFile]:
+    return {name: ModelFile(folder / name, listed.sha256) for name, listed in manifest.files.items()}
 
 
 def _as_context(engine: Engine) -> AbstractContextManager[Engine]:

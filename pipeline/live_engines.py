@@ -18,10 +18,11 @@ PATIENCE_S = 5.0  # with a generator that does not answer
 
 
 @contextmanager
-def open_engines(config: Config, models: Path | None) -> Iterator[Engines]:
-    """Raises ModelMissing, ModelCorrupt, EngineError, ConfigError."""
+def open_engines(config: Config, models: Path | None, shared: Path | None = None) -> Iterator[Engines]:
+    """`shared`: the socket of a generator that renders for other cameras too. Raises ModelMissing,
+    ModelCorrupt, EngineError, ConfigError."""
     store = Models(models) if models else Models(fetch=True)
-    with open_networks(store) as networks, _faces(config, store) as faces:
+    with open_networks(store) as networks, _faces(config, store, shared) as faces:
 
         def canary() -> None:
             looked_at(LiveFinder(networks, config.detect))
@@ -30,11 +31,11 @@ def open_engines(config: Config, models: Path | None) -> Iterator[Engines]:
 
 
 @contextmanager
-def _faces(config: Config, store: Models) -> Iterator[LiveFaces | None]:
+def _faces(config: Config, store: Models, shared: Path | None) -> Iterator[LiveFaces | None]:
     if config.cover.replacewith != "synthetic":
         yield None
         return
     from veilcast.pipeline.studio import Studio
 
-    with Studio(config.synthetic, store, patience_s=PATIENCE_S) as studio:
+    with Studio(config.synthetic, store, patience_s=PATIENCE_S, shared=shared) as studio:
         yield LiveFaces(studio, secrets.token_bytes(16))

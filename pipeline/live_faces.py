@@ -46,7 +46,7 @@ class LiveFaces:
             self._studio.forget([track.id for track in tracks])
         with suppress(VeilcastError, ValueError, StopIteration, np.linalg.LinAlgError):
             self._meet(frame, tracks)  # who could not be met is covered solid
-        return self._studio.next_painters(frame, tracks)
+        return self._studio.next_painters(frame, tracks, hurry=level >= Level.STEPS)
 
     def _meet(self, frame: Frame, tracks: Sequence[Track]) -> None:
         """Issues a persona to one new person a frame, so that a crowd does not stop the stream."""

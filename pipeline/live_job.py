@@ -25,6 +25,7 @@ class Camera:
     config: Config = Config()  # noqa: RUF009 (frozen)
     preview: Path | None = None  # folder of the preview page's HLS
     models: Path | None = None
+    generator: Path | None = None  # socket of one that other cameras ask too
 
     def __post_init__(self) -> None:
         check_config(self.config)
@@ -48,6 +49,7 @@ class Camera:
             "config": self.config.model_dump(mode="json"),
             "preview": self.preview and str(self.preview),
             "models": self.models and str(self.models),
+            "generator": self.generator and str(self.generator),
         }
 
     @classmethod
@@ -59,6 +61,7 @@ class Camera:
             Config.model_validate(job["config"]),
             Path(job["preview"]) if job["preview"] else None,
             Path(job["models"]) if job["models"] else None,
+            Path(job["generator"]) if job["generator"] else None,
         )
 
 

@@ -85,7 +85,7 @@ class _Work(threading.Thread):
         from veilcast.pipeline.live_engines import open_engines
 
         try:
-            self.session.run(open_engines(self.camera.config, self.camera.models))
+            self.session.run(open_engines(self.camera.config, self.camera.models, self.camera.generator))
         except VeilcastError as error:
             self.error = error
         except Exception as error:  # noqa: BLE001 (the process is replaced; told without its text)

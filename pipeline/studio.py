@@ -72,16 +72,19 @@ class Studio:
         models: Models,
         open_network: Open = open_engine,
         patience_s: float = 30.0,
+        shared: Path | None = None,
     ) -> None:
-        """`patience_s`: how long the generator may take to answer, once."""
+        """`patience_s`: how long the generator may take to answer, once. `shared`: the socket of one that
+        renders for others too."""
         self._patience_s = patience_s
         self._key = read_key(settings)
         self._policy: Policy = parse_policy(settings.attributes)
         self._counters = Counters()
         self._people: dict[int, Persona] = {}
         self._stream: Synthesiser | None = None
+        model = settings.model or built_in()
         with ExitStack() as stack:
-            self._model = stack.enter_context(GeneratorModel(settings.model or built_in(), open_network))
+            self._model = stack.enter_context(GeneratorModel(model, open_network, shared))
 
             def opened(role: str) -> Engine:
                 engine: AbstractContextManager[Engine] = open_network(models.file(role))
@@ -145,12 +148,14 @@ class Studio:
             self._people[track.id] = Persona([source], draws, shape)
             self._counters.add("personas issued")
 
-    def next_painters(self, frame: Frame, tracks: Sequence[Track]) -> Painters:
-        """The painters of the stream's next frame. Raises EngineError where the generator is lost."""
+    def next_painters(self, frame: Frame, tracks: Sequence[Track], hurry: bool = False) -> Painters:
+        """The painters of the stream's next frame. `hurry`: in one step, however many the model takes. Raises
+        EngineError where the generator is lost."""
         if self._guard.lost:
             raise EngineError("the generator hangs")
         if self._stream is None:
             self._stream = self._synthesiser(self._people)
+        self._stream.hurry = hurry
         return self._stream.painters([(frame, tuple(tracks))])[0]
 
     def _issued(self, found: Sequence[Source], nonce: bytes) -> dict[int, Persona]:

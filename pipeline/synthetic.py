@@ -44,6 +44,7 @@ class Synthesiser:
         self._viewer, self._guard, self._recognisers = viewer, guard, tuple(recognisers)
         self._personas, self._counters = personas, counters
         self._lives: dict[int, Life] = {}
+        self.hurry = False  # whether faces are rendered in one step
 
     def painted(self, scenes: Iterable[Scene]) -> Iterator[tuple[Frame, Painters]]:
         """Each frame with the painters of its faces; WINDOW frames are held at a time."""
@@ -159,8 +160,8 @@ class Synthesiser:
     def _job(self, view: View) -> Job:
         persona = self._personas[view.track.id]
         key: Key = (view.pose.index, view.track.id, persona.counter)
-        identity = persona.identity.embedding
-        return Job(key, view.pose.side, view.veiled, view.geometry, identity, persona.noise())
+        identity, noise = persona.identity.embedding, persona.noise()
+        return Job(key, view.pose.side, view.veiled, view.geometry, identity, noise, self.hurry)
 
     def _recognised(self, views: Sequence[View], found: Sequence[Rgb | Refusal]) -> list[Rgb | Refusal]:
         """Those with a face in the right place that is neither a real person nor another persona."""
