@@ -1,191 +1,216 @@
 """Milliseconds of every network on every backend, side by side in one run, beside the machine's roofline.
 
-    python -m benchmarks.engines [--batch 1 --batch 8] --out engines.json
+    python -m benchmarks.engines [--model DIR] [--int8 DIR] [--batch 1 --batch 8] --out engines.json
 
-The generator's networks are those that ship; where there are none, the default sizes with random
-weights, which cost the same, and the table says so. torch float32 is the reference of the speed-ups.
-int8 is calibrated on noise here: for its speed alone, not for what it loses. With a CUDA device the
-same command adds torch in half precision on it.
+The generator's networks are those of --model; the sampler is all its steps and the decoder in one graph.
+torch float32 is the reference of the speed-ups. --int8 names a folder of networks that
+`benchmarks.quantised --keep` calibrated on real jobs; without it they are calibrated on noise, which
+costs as much to run. With a CUDA device the same command adds torch in half precision and TensorRT
+on it to the same table.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks.speed import processor
 
 from veilcast.errors import EngineError, ModelMissing
+from veilcast.pipeline.generator_model import GeneratorModel
 from veilcast.trt_engines import bench, canary, openvino_engine
+from veilcast.trt_engines.account import account
 from veilcast.trt_engines.bench import Ceilings, Row
 from veilcast.trt_engines.cost import cost
-from veilcast.trt_engines.engine import TensorSpec
+from veilcast.trt_engines.engine import Engine, TensorSpec
+from veilcast.trt_engines.graphs import unrolled
 from veilcast.trt_engines.models import Models
 from veilcast.trt_engines.open import open_engine
-from veilcast.trt_engines.quantise import quantised
+from veilcast.trt_engines.quantise import quantised, quantised_kind
+from veilcast.trt_engines.simplify import simplified
 
-SHIPPED = Path(__file__).resolve().parent.parent / "diffusion" / "small"
+START = Path(__file__).resolve().parent.parent / "training" / "start"
+LATENT = (32, 16, 16)
+UNET: dict[str, tuple[int, ...]] = {
+    **{"x": LATENT, "t": (), "veiled": (4, 128, 128)},
+    **{"geometry": (61,), "identity": (128,)},
+}
+LOOKS = ((1088, 1920), (544, 960))  # what both default detectors are opened for on a 1080p video
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A network to time. `shapes` without the batch; `module`: the same in torch, where there is one."""
+    """A network to time. `shapes` without the batch; `int8`: in eight bits; `torch`: its name there."""
 
     name: str
     data: bytes
-    shapes: dict[str, tuple[int, ...]]
+    shapes: Mapping[str, tuple[int, ...]]
     batches: tuple[int, ...]
-    module: Any = None
+    int8: bytes | None = None
+    torch: str | None = None
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--batch", type=int, action="append", help="of the generator's networks; default 1 and 8"
-    )
+    parser.add_argument("--model", type=Path, default=START, help="a generator's folder")
+    parser.add_argument("--int8", type=Path, help="folder of unet_int8.onnx and decoder_int8.onnx")
+    parser.add_argument("--batch", type=int, action="append", help="of the generator; default 1 and 8")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=1.0, help="for each figure")
     parser.add_argument("--only", action="append", help="network by name")
-    parser.add_argument("--no-int8", action="store_true")
+    parser.add_argument("--beside", default="nothing", help="what else ran: told with the figures")
     parser.add_argument("--out", type=Path, help="JSON")
     options = parser.parse_args()
+    given = list(subjects(options.model, options.int8, tuple(options.batch or (1, 8))))
+    wanted = [s for s in given if not options.only or s.name in options.only]
     rungs = bench.default_rungs(openvino_engine.has_bf16())
-    limit = bench.ceilings(options.threads, rungs, options.seconds, int8=not options.no_int8)
-    machine = _machine(options.threads, limit)
-    print(machine["text"], file=sys.stderr)
-    found: list[Row] = []
-    for subject in subjects(tuple(options.batch or (1, 8))):
-        if options.only and subject.name.split()[0] not in options.only:
-            continue
-        int8 = None if options.no_int8 else _int8(subject)
-        found += torch_rows(subject, limit, options.threads, options.seconds)
-        found += bench.rows(
-            subject.name,
-            bench.variants(subject.data, rungs, int8),
-            subject.shapes,
-            subject.batches,
-            limit,
-            threads=options.threads,
-            budget_s=options.seconds,
-        )
-    opened = opening_s(options.threads)
-    print(machine["text"] + "\n\n" + bench.table(found))
-    if opened is not None:
-        print(f"\nBoth default detectors opened from the cache in {opened:.2f} s.")
+    limit = bench.ceilings(options.threads, rungs, options.seconds, int8=True)
+    text = f"{processor()}, {options.threads} threads; beside it ran {options.beside}. {limit.text()}"
+    print(text, file=sys.stderr)
+    found = [row for s in wanted for row in timed(s, limit, options.threads, options.seconds)]
+    opened = opening(options.model, options.threads)
+    accounts = {s.name: whereabouts(s, max(s.batches), options.threads) for s in wanted if s.torch or s.int8}
+    print(f"{text}\n\n{bench.table(found)}\n\nOpened from the cache, s: {opened}\nms by kind: {accounts}")
     if options.out:
-        options.out.write_text(
-            json.dumps({**machine, "opened_s": opened, "rows": [asdict(row) for row in found]}, indent=1)
-            + "\n"
+        result = {
+            **{"processor": processor(), "threads": options.threads, "beside": options.beside},
+            **{"text": text, **asdict(limit), "opened_s": opened, "accounts": accounts},
+            "rows": [
+                {**asdict(row), "roofline_ms": row.roofline_ms if row.roofline_ms > 0 else None}
+                for row in found
+            ],
+        }
+        options.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def timed(subject: Subject, limit: Ceilings, threads: int, budget_s: float) -> Iterator[Row]:
+    """torch, then every backend, for each batch."""
+    rungs = bench.default_rungs(openvino_engine.has_bf16())
+    for batch in subject.batches:
+        yield from torch_rows(subject, batch, limit, threads, budget_s)
+        forms = bench.variants(subject.data, rungs, subject.int8)
+        yield from bench.rows(
+            subject.name, forms, subject.shapes, (batch,), limit, threads=threads, budget_s=budget_s
         )
+        yield from gpu_rows(subject, batch, budget_s)
 
 
-def subjects(batches: tuple[int, ...]) -> Iterator[Subject]:
-    """Detectors from the cache, then the generator's networks."""
-    models = Models()
-    for role, name, size in (("centerface", "rgb", (3, 736, 1280)), ("yunet", "bgr", (3, 736, 1280))):
-        try:
-            yield Subject(f"{role} 1280x736", models.bytes(role), {name: size}, (1,))
-        except ModelMissing as missing:
-            print(f"left out: {missing}", file=sys.stderr)
+def subjects(model: Path, int8: Path | None, batches: tuple[int, ...]) -> Iterator[Subject]:
+    """Both detectors from the cache, then the generator."""
+    models, picture = Models(), (3, 736, 1280)
     try:
-        yield from generator(batches)
+        eight = models.bytes("centerface_int8")
+        yield Subject("centerface 1280x736", models.bytes("centerface"), {"rgb": picture}, (1,), eight)
+        yield Subject("yunet 1280x736", models.bytes("yunet"), {"bgr": picture}, (1,))
+    except ModelMissing as missing:
+        print(f"left out: {missing}", file=sys.stderr)
+    unet, decoder = ((model / f"{name}.onnx").read_bytes() for name in ("unet", "decoder"))
+    eight_unet = _eight(int8, "unet", unet, UNET)
+    eight_decoder = _eight(int8, "decoder", decoder, {"latent": LATENT})
+    yield Subject("unet", unet, UNET, batches, eight_unet, "unet")
+    yield Subject("decoder", decoder, {"latent": LATENT}, batches, eight_decoder, "decoder")
+    times = json.loads((model / "manifest.json").read_text())["times"]
+    noisy = {name: shape for name, shape in UNET.items() if name != "t"}
+    joined = unrolled(simplified(unet), simplified(decoder), times)
+    both = None
+    if eight_unet and eight_decoder:
+        both = unrolled(simplified(eight_unet), simplified(eight_decoder), times)
+    yield Subject("sampler", joined, noisy, batches, both)
+
+
+def _eight(
+    folder: Path | None, name: str, data: bytes, shapes: Mapping[str, tuple[int, ...]]
+) -> bytes | None:
+    path = folder / f"{name}_int8.onnx" if folder else None
+    if path and path.exists():
+        found = path.read_bytes()
+        return found if quantised_kind(found) == "int8" else None
+    specs = [_spec(name, (1, *shape)) for name, shape in shapes.items()]
+    try:
+        return quantised(data, [canary.noise(specs)] * 2)
+    except EngineError as problem:
+        print(f"no int8 of {name}: {problem}", file=sys.stderr)
+        return None
+
+
+def torch_rows(subject: Subject, batch: int, limit: Ceilings, threads: int, budget_s: float) -> Iterator[Row]:
+    """float32 and bfloat16 on the processor, half precision on a CUDA device where there is one."""
+    if subject.torch is None:
+        return
+    try:
+        import torch
+
+        from veilcast.training import export, networks
+        from veilcast.training.settings import Settings
+        from veilcast.trt_engines.torch_engine import TorchEngine
     except ImportError:
-        print("left out: the generator's networks need torch here", file=sys.stderr)
+        return
+    torch.set_num_threads(threads)
+    net: Any = export._part(networks.build(export.NETWORKS[f"{subject.torch}.onnx"], Settings()))
+    export.read_back(subject.data, net)
+    specs = [_spec(name, (batch, *shape)) for name, shape in subject.shapes.items()]
+    work = cost(subject.data, {spec.name: spec.opt for spec in specs})
+    ways: list[tuple[str, Any]] = [("cpu", "f32"), ("cpu", "bf16")]
+    for device, precision in [*ways, *([("cuda", "fp16")] if torch.cuda.is_available() else [])]:
+        with TorchEngine(net, specs, [_spec("out", (batch,))], device=device, precision=precision) as engine:
+            ms = bench.median_ms(engine, budget_s)
+        known = device == "cpu" and precision in limit.flops
+        floor = bench.roofline_ms(work, precision, limit) if known else float("nan")
+        yield Row(subject.name, engine.label, batch, ms, work.flop / 1e9, floor)
 
 
-def opening_s(threads: int) -> float | None:
-    """Seconds to open both default detectors in this process once their outcome is remembered."""
-    models = Models()
+def gpu_rows(subject: Subject, batch: int, budget_s: float) -> Iterator[Row]:
+    """TensorRT where there is a GPU with it. Never run so far."""
+    shapes = {name: (batch, *shape) for name, shape in subject.shapes.items()}
     with tempfile.TemporaryDirectory() as folder:
-        spent = 0.0
-        for _ in range(2):  # the first time tries them in a child
+        try:
+            engine: Engine = open_engine(subject.data, device="cuda", shapes=shapes, cache=Path(folder))
+        except EngineError:
+            return
+        with engine:
+            ms = bench.median_ms(engine, budget_s)
+    work = cost(subject.data, shapes)
+    yield Row(subject.name, engine.label, batch, ms, work.flop / 1e9, float("nan"))
+
+
+def opening(model: Path, threads: int) -> dict[str, float]:
+    """Seconds to open the default set once it was opened before: both detectors in two sizes, and the
+    generator's networks, which `synthetic` needs besides."""
+    spent: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as name:
+        for _ in range(2):  # the first time tries and compiles
             start = time.perf_counter()
             try:
-                for role, name in (("centerface", "rgb"), ("yunet", "bgr")):
-                    shapes, cache = {name: (1, 3, 736, 1280)}, Path(folder)
-                    with open_engine(models.file(role), shapes=shapes, threads=threads, cache=cache):
-                        pass
+                for role, picture in (("centerface_int8", "rgb"), ("yunet", "bgr")):
+                    for size in LOOKS:
+                        given = {"shapes": {picture: (1, 3, *size)}, "pictures": (picture,), "threads": 1}
+                        with open_engine(Models().file(role), cache=Path(name), streams=2, **given):  # type: ignore[arg-type]
+                            pass
+                spent["detectors"] = round(time.perf_counter() - start, 3)
             except ModelMissing:
-                return None
-            spent = time.perf_counter() - start
+                pass
+            start = time.perf_counter()
+            with GeneratorModel(model, lambda file: open_engine(file, threads=threads, cache=Path(name))):
+                spent["generator"] = round(time.perf_counter() - start, 3)
     return spent
 
 
-def generator(batches: tuple[int, ...]) -> Iterator[Subject]:
-    from veilcast.diffusion.autoencoder import Decoder
-    from veilcast.diffusion.patch import GEOMETRY
-    from veilcast.diffusion.unet import UNet, UNetSize
-    from veilcast.training.export import to_onnx
-
-    latent: tuple[int, ...] = (32, 16, 16)
-    unet: dict[str, tuple[int, ...]] = {
-        **{"x": latent, "t": (), "veiled": (4, 128, 128)},
-        **{"geometry": (GEOMETRY,), "identity": (128,)},
-    }
-    for name, module, shapes, output in (
-        ("unet", UNet(UNetSize()), unet, "clean"),
-        ("decoder", Decoder(), {"latent": latent}, "rgb"),
-    ):
-        shipped = SHIPPED / f"{name}.onnx"
-        data = shipped.read_bytes() if shipped.exists() else to_onnx(module, shapes, output, half=False)
-        label = name if shipped.exists() else f"{name} (random weights)"
-        yield Subject(label, data, shapes, batches, module)
-
-
-def torch_rows(subject: Subject, limit: Ceilings, threads: int, budget_s: float) -> Iterator[Row]:
-    """torch float32 on the processor, and half precision on a CUDA device where there is one."""
-    if subject.module is None:
-        return
-    import torch
-
-    from veilcast.trt_engines.torch_engine import TorchEngine
-
-    torch.set_num_threads(threads)
-    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-    for batch in subject.batches:
-        specs = [_spec(name, (batch, *shape)) for name, shape in subject.shapes.items()]
-        work = cost(subject.data, {spec.name: spec.opt for spec in specs})
-        for device in devices:
-            with TorchEngine(subject.module, specs, [_spec("out", (batch,))], device=device) as engine:
-                ms = bench.median_ms(engine, budget_s)
-                floor = bench.roofline_ms(work, "f32", limit) if device == "cpu" else float("nan")
-                yield Row(subject.name, engine.label, batch, ms, work.flop / 1e9, floor)
+def whereabouts(subject: Subject, batch: int, threads: int) -> dict[str, float]:
+    precision = "bf16" if openvino_engine.has_bf16() else "f32"
+    shapes = {name: (batch, *shape) for name, shape in subject.shapes.items()}
+    return {kind: round(ms, 2) for kind, ms in account(subject.data, shapes, precision, threads).items()}
 
 
 def _spec(name: str, shape: tuple[int, ...]) -> TensorSpec:
     return TensorSpec(name, np.dtype(np.float32), shape, shape, shape)
-
-
-def _int8(subject: Subject) -> bytes | None:
-    specs = [_spec(name, (1, *shape)) for name, shape in subject.shapes.items()]
-    try:
-        return quantised(subject.data, [canary.noise(specs)] * 4)
-    except EngineError as problem:
-        print(f"no int8 of {subject.name}: {problem}", file=sys.stderr)
-        return None
-
-
-def _machine(threads: int, limit: Ceilings) -> dict[str, Any]:
-    name = next((line for line in canary.processor().splitlines() if line.startswith("model name")), "")
-    name = name.split(":")[-1].strip() or platform.processor()
-    ceilings = ", ".join(f"{precision} {flops / 1e9:.0f} GFLOP/s" for precision, flops in limit.flops.items())
-    measured = f"{ceilings}; copy {limit.copy / 1e9:.1f} GB/s"
-    text = f"{name}, {threads} threads. Ceilings measured in this run: {measured}."
-    return {
-        "processor": name,
-        "threads": threads,
-        "flops": dict(limit.flops),
-        "copy": limit.copy,
-        "text": text,
-    }
 
 
 if __name__ == "__main__":

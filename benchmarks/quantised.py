@@ -80,6 +80,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="a generator's folder")
     parser.add_argument("--frames", type=int, default=250, help="of each clip")
     parser.add_argument("--jobs", type=int, default=32, help="of each clip, at most")
+    parser.add_argument("--keep", type=Path, help="folder for the eight-bit networks, as NAME_int8.onnx")
     parser.add_argument("--out", type=Path, help="JSON")
     options = parser.parse_args()
     calibrate, judge = options.clips or clips_at_hand(CLIPS)
@@ -89,7 +90,10 @@ def main() -> None:
         for clip in (calibrate, judge)
     ]
     print(f"{len(seen[0])} jobs to calibrate on, {len(seen[1])} to judge by", file=sys.stderr)
-    found = list(rows(Networks(options.model), *seen, Persons(models)))
+    networks = Networks(options.model)
+    found = list(rows(networks, *seen, Persons(models)))
+    if options.keep:
+        networks.keep(options.keep)
     print(table(found))
     if options.out:
         result = {
@@ -161,6 +165,12 @@ class Networks:
     def open(self, name: str, precision: str) -> Engine:
         rung: Rung = BF16 if precision in ("bf16", "int8") and has_bf16() else F32_PLAIN
         return rung.open(Model(self._bytes(name, precision), ".onnx"), Settings())
+
+    def keep(self, folder: Path) -> None:
+        """The eight-bit networks that were made."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for (name, precision), data in self._made.items():
+            (folder / f"{name}_{precision}.onnx").write_bytes(data)
 
     def _bytes(self, name: str, precision: str) -> bytes:
         if precision in ("f32", "bf16"):

@@ -1,8 +1,8 @@
-"""The README's tables from the JSON that the benchmarks wrote: one command, nothing typed by hand.
+"""The tables of README and docs from the JSON that the benchmarks wrote: one command, nothing typed by hand.
 
-    python -m benchmarks.report [--results benchmarks/results] [--readme README.md] [--check]
+    python -m benchmarks.report [--results benchmarks/results] [--check] [FILE.md...]
 
-A table stands in the README between `<!-- table NAME -->` and `<!-- /table -->`; it is made from
+A table stands in a document between `<!-- table NAME -->` and `<!-- /table -->`; it is made from
 NAME.json. A table whose JSON is missing stays as it is, and is told. --check changes nothing and fails
 where the README is not what the JSON says.
 """
@@ -28,17 +28,24 @@ Json = dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
+    parser.add_argument("files", nargs="*", type=Path, help="otherwise README.md and docs/*.md")
     parser.add_argument("--check", action="store_true", help="change nothing; fail where it is out of step")
     options = parser.parse_args()
-    text = options.readme.read_text()
-    new, missing = filled(text, options.results)
-    for name in missing:
-        print(f"no {options.results / name}.json: its table stays as it is", file=sys.stderr)
-    if options.check and new != text:
-        sys.exit(f"{options.readme} is not what {options.results} says: run python -m benchmarks.report")
-    if not options.check:
-        options.readme.write_text(new)
+    for path in options.files or documents():
+        text = path.read_text()
+        new, missing = filled(text, options.results)
+        for name in missing:
+            print(f"{path.name}: nothing measured for the table {name}: it stays as it is", file=sys.stderr)
+        if options.check and new != text:
+            sys.exit(f"{path} is not what {options.results} says: run python -m benchmarks.report")
+        if not options.check:
+            path.write_text(new)
+
+
+def documents() -> list[Path]:
+    """README and the documents that hold tables."""
+    found = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [path for path in found if MARKED.search(path.read_text())]
 
 
 def filled(text: str, results: Path) -> tuple[str, list[str]]:
@@ -46,7 +53,7 @@ def filled(text: str, results: Path) -> tuple[str, list[str]]:
     missing: list[str] = []
 
     def made(found: re.Match[str]) -> str:
-        name, path = found[2], results / f"{found[2]}.json"
+        name, path = found[2], results / f"{SOURCES.get(found[2], found[2])}.json"
         if name not in TABLES:
             sys.exit(f"no table is called {name}; there are {', '.join(TABLES)}")
         if not path.exists():
@@ -78,11 +85,7 @@ def peers_table(result: Json) -> str:
 
 
 def engines_table(result: Json) -> str:
-    """Times beside the slowest engine of the same network and batch."""
-    slowest: dict[tuple[str, int], float] = {}
-    for row in result["rows"]:
-        key = (row["network"], row["batch"])
-        slowest[key] = max(slowest.get(key, 0), row["ms"])
+    """Every network on every engine."""
     rows = [
         (
             row["network"],
@@ -91,12 +94,71 @@ def engines_table(result: Json) -> str:
             f"{row['ms']:.2f}",
             f"{row['gflop']:.2f}",
             "–" if row["roofline_ms"] is None else f"{row['roofline_ms'] / row['ms']:.0%}",
-            f"{slowest[row['network'], row['batch']] / row['ms']:.1f}",
+            f"{reference / row['ms']:.1f}",
+        )
+        for row in result["rows"]
+        if (reference := _reference(result, row))
+    ]
+    head = ("network", "batch", "engine", "ms", "GFLOP", "of roofline", "times torch float32")
+    return f"{result['text']}\n\n{markdown(head, rows)}"
+
+
+def _reference(result: Json, row: Json) -> float:
+    """torch float32's time for the same network and batch, else that of the slowest engine in float32."""
+    same = [r for r in result["rows"] if (r["network"], r["batch"]) == (row["network"], row["batch"])]
+    return next((r["ms"] for r in same if r["engine"] == "torch f32 on cpu"), max(r["ms"] for r in same))
+
+
+def engines_short_table(result: Json) -> str:
+    """The generator at the largest batch, on the engines that a person chooses between."""
+    engines = {
+        "torch float32": "torch f32 on cpu",
+        "torch bfloat16": "torch bf16 on cpu",
+        "OpenVINO bfloat16": "openvino bf16",
+        "OpenVINO int8": "openvino bf16 int8",
+        "ONNX Runtime": "onnxruntime f32",
+    }
+    batch = max(row["batch"] for row in result["rows"])
+    times = {(r["network"], r["engine"]): r["ms"] for r in result["rows"] if r["batch"] == batch}
+    networks = dict.fromkeys(network for network, _ in times)
+    rows = [
+        (
+            name,
+            *(
+                f"{times[name, engine]:.1f}" if (name, engine) in times else "–"
+                for engine in engines.values()
+            ),
+        )
+        for name in networks
+    ]
+    return f"{result['text']} Milliseconds for {batch} faces:\n\n{markdown(('network', *engines), rows)}"
+
+
+def engines_account_table(result: Json) -> str:
+    """Milliseconds by kind of layer; a run without the library's own clocks is a little shorter."""
+    kinds = dict.fromkeys(kind for spent in result["accounts"].values() for kind in spent)
+    rows = [
+        (name, *(f"{spent.get(kind, 0):.1f}" for kind in kinds), f"{sum(spent.values()):.1f}")
+        for name, spent in result["accounts"].items()
+    ]
+    opened = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in result["opened_s"].items())
+    return f"{markdown(('network', *kinds, 'together'), rows)}\n\nOpened from the cache: {opened}."
+
+
+def quantised_table(result: Json) -> str:
+    rows = [
+        (
+            row["unet"],
+            row["decoder"],
+            f"{row['psnr_db']:.1f} ({row['psnr_least_db']:.1f})",
+            f"{row['identity']:.3f} ({row['identity_least']:.3f})",
         )
         for row in result["rows"]
     ]
-    head = ("network", "batch", "engine", "ms", "GFLOP", "of roofline", "speed-up")
-    return f"{result['text']}\n\n{markdown(head, rows)}"
+    calibrated, judged = zip(result["clips"], result["jobs"], strict=True)
+    head = ("denoiser", "decoder", "PSNR (least), dB", "identity (least)")
+    about = f"Calibrated on {calibrated[1]} faces of {calibrated[0]}, judged on {judged[1]} of {judged[0]}."
+    return f"{about}\n\n{markdown(head, rows)}"
 
 
 def pictures_table(result: Json) -> str:
@@ -112,8 +174,15 @@ TABLES: Mapping[str, Callable[[Json], str]] = {
     "speed": speed_table,
     "peers": peers_table,
     "engines": engines_table,
+    "engines_short": engines_short_table,
+    "engines_account": engines_account_table,
+    "quantised": quantised_table,
     "pictures": pictures_table,
 }
+
+
+# tables that are another view of a benchmark's JSON
+SOURCES = {"engines_short": "engines", "engines_account": "engines"}
 
 
 def markdown(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:

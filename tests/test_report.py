@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from benchmarks import report
@@ -41,9 +42,33 @@ def test_a_table_that_nobody_makes_is_an_error(tmp_path: Path) -> None:
         report.filled("<!-- table nothing -->\n<!-- /table -->", tmp_path)
 
 
-def test_the_readme_is_in_step() -> None:
-    text = (report.ROOT / "README.md").read_text()
+@pytest.mark.parametrize("path", report.documents(), ids=lambda path: path.name)
+def test_the_documents_are_in_step(path: Path) -> None:
+    text = path.read_text()
     assert report.filled(text, report.RESULTS)[0] == text
+
+
+ENGINES: dict[str, Any] = {
+    "text": "A chip.",
+    "rows": [
+        {"network": "unet", "engine": engine, "batch": batch, "ms": ms, "gflop": 1.0, "roofline_ms": floor}
+        for batch, engine, ms, floor in (
+            (1, "torch f32 on cpu", 10.0, 5.0),
+            (8, "torch f32 on cpu", 60.0, 30.0),
+            (8, "openvino bf16", 20.0, None),
+        )
+    ],
+    "accounts": {"unet": {"convolutions": 3.0, "softmax": 1.0}},
+    "opened_s": {"detectors": 0.5},
+}
+
+
+def test_engines_are_told_beside_torch_of_the_same_batch() -> None:
+    text = report.engines_table(ENGINES)
+    assert "| unet | 8 | openvino bf16 | 20.00 | 1.00 | – | 3.0 |" in text
+    assert "| unet | 1 | torch f32 on cpu | 10.00 | 1.00 | 50% | 1.0 |" in text
+    assert "| unet | 60.0 | – | 20.0 | – | – |" in report.engines_short_table(ENGINES)
+    assert "| unet | 3.0 | 1.0 | 4.0 |" in report.engines_account_table(ENGINES)
 
 
 def test_a_method_that_failed_says_so_in_its_row() -> None:

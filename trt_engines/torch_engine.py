@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -28,10 +28,13 @@ class TorchEngine:
         outputs: Sequence[TensorSpec],
         *,
         device: str = "cpu",
+        precision: Literal["f32", "bf16", "fp16"] = "f32",
     ) -> None:
+        """`precision`: of the arithmetic, by torch's autocast; what goes in and comes out is float32."""
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
-        self.label = f"torch f32 on {device}"
+        self.label = f"torch {precision} on {device}"
         self._device = torch.device(device)
+        self._narrow = {"f32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
         self._module: torch.nn.Module | None = module.to(self._device).eval()
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
@@ -40,7 +43,10 @@ class TorchEngine:
             raise EngineError("this engine is closed")
         tensors = [torch.from_numpy(inputs[spec.name].copy()).to(self._device) for spec in self.inputs]
         try:
-            with torch.inference_mode():
+            with (
+                torch.inference_mode(),
+                torch.autocast(self._device.type, self._narrow, enabled=self._narrow is not None),
+            ):
                 values = self._module(*tensors)
         except RuntimeError as error:
             raise EngineError(

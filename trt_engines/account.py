@@ -1,0 +1,49 @@
+"""Where a network's time goes on the processor, by kind of layer, as the library itself counts it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import openvino as ov
+
+from veilcast.trt_engines.canary import noise
+from veilcast.trt_engines.engine import Model, Settings
+from veilcast.trt_engines.openvino_engine import _config, _network, _spec
+
+RUNS = 5
+# the library's kinds of layers -> what a person calls them; the rest is "other"
+KINDS = {
+    "Convolution": "convolutions",
+    "Deconvolution": "convolutions",
+    "FullyConnected": "matrix products",
+    "MatMul": "matrix products",
+    "ScaledDotProductAttention": "matrix products",
+    "MVN": "normalisation",
+    "Softmax": "softmax",
+    "Subgraph": "fused arithmetic",
+    "Eltwise": "fused arithmetic",
+    "Reorder": "changes of layout",
+    "Transpose": "changes of layout",
+    "Concatenation": "changes of layout",
+    "Convert": "changes of layout",
+}
+
+
+def account(
+    data: bytes, shapes: Mapping[str, Sequence[int]], precision: str, threads: int
+) -> dict[str, float]:
+    """Milliseconds of one run by kind of layer, largest first. Threads work on a layer together."""
+    core, settings = ov.Core(), Settings(threads=threads, shapes=shapes)
+    network = _network(core, Model(data, ".onnx"), settings)
+    config = {**_config(settings, precision, precision == "bf16"), "PERF_COUNT": True}
+    compiled = core.compile_model(network, "CPU", config)
+    specs = [_spec(port.get_any_name(), port, settings) for port in compiled.inputs]
+    request, given = compiled.create_infer_request(), noise(specs)
+    spent: Counter[str] = Counter()
+    for run in range(RUNS + 1):
+        request.infer(given)
+        if run:  # the first one prepares
+            for layer in request.get_profiling_info():
+                spent[KINDS.get(layer.node_type, "other")] += layer.real_time.total_seconds() * 1e3 / RUNS
+    return dict(spent.most_common())
