@@ -9,20 +9,24 @@ Ray's object store. All nodes must see the journal's folder, and the source wher
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import itertools
 import os
 import queue
 import secrets
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 # before Ray reads them
-SAFE = {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
+SAFE = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # else a late call starts another cluster, open to all, after the end
+}
 for _name, _value in SAFE.items():
     os.environ.setdefault(_name, _value)
 
@@ -31,28 +35,68 @@ import ray.exceptions  # noqa: E402
 from ray._private import ray_constants  # noqa: E402
 
 from veilcast.config import Limits  # noqa: E402
-from veilcast.errors import ConfigError, VeilcastError  # noqa: E402
+from veilcast.errors import ConfigError, EngineError, VeilcastError  # noqa: E402
 from veilcast.pipeline.crew import PATIENCE_S, PostedCrew, PostLost, Workers  # noqa: E402
+from veilcast.pipeline.generator_process import MOST_CAMERAS  # noqa: E402
+from veilcast.pipeline.generator_shared import SharedGenerator  # noqa: E402
+from veilcast.pipeline.own_folder import own_folder  # noqa: E402
 from veilcast.pipeline.supervise import WORKER, OnProgress, Progress, error_named  # noqa: E402
 
 Json = dict[str, Any]
 
+TOKEN = secrets.token_hex(32)  # of every cluster that this process starts: Ray reads it once
 IN_FLIGHT = 4  # answers of an actor that nobody has taken yet: then it waits
 STORE_BYTES = 100 << 20  # Ray's object store: only jobs and reports lie in it
+FACES_BYTES = 48 << 20  # and, for each actor, the faces of one question and of its answer
+FACES_S = 500.0  # that a question may take, while its generator moves to another node
 EVERY_S = 2.0  # between two steps of progress: each costs the driver some milliseconds
 POLL_S = 0.05
 SILENT_S = 30.0  # without a message after which an actor counts as lost, whatever Ray says of its node
-PREFIX = "vc-ray-"
 ARRIVES_S = 0.5  # between two looks whether an actor has found room
-OPEN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Generators:
+    """A pool that renders faces for all actors. model: its folder, on all nodes. count: None = as many as fit
+    on the GPUs, or one on a processor. gpus: of each on cuda; a part of one lets several share it."""
+
+    model: Path
+    count: int | None = None
+    gpus: float = 1.0
+    device: Literal["cpu", "cuda"] = "cpu"
+
+
+def opened_pool(asked: Generators) -> list[Any]:
+    """Its actors. One that is lost is begun again elsewhere, and asked again."""
+    cuda = asked.device == "cuda"
+    each: dict[str, float] = {"num_gpus": asked.gpus, "num_cpus": 0} if cuda else {"num_cpus": 1}
+    fitting = int(ray.cluster_resources().get("GPU", 0.0) / asked.gpus) if cuda else 1
+    count = asked.count or max(1, fitting)
+    made = ray.remote(SharedGenerator).options(
+        max_restarts=-1,
+        max_task_retries=-1,
+        max_concurrency=MOST_CAMERAS,
+        scheduling_strategy="SPREAD",
+        **each,
+    )
+    return [made.remote(str(asked.model), asked.device) for _ in range(count)]
 
 
 class Host:
-    """The actor: a post of `crew.py` on whatever node it is placed."""
+    """The actor: a post of `crew.py` on whatever node it is placed. pool: of actors that render faces."""
 
-    def __init__(self, program: Sequence[str]) -> None:
+    def __init__(self, program: Sequence[str], pool: Sequence[Any] = ()) -> None:
         os.umask(0o077)
-        self._workers = Workers(program=program)
+        self._pool = itertools.cycle(pool)
+        self._workers = Workers(program=program, faces=self._faces if pool else None)
+
+    def _faces(self, told: str, data: bytes) -> tuple[str, bytes]:
+        """Raises EngineError."""
+        try:
+            answer, more = ray.get(next(self._pool).answer.remote(told, data), timeout=FACES_S)
+        except ray.exceptions.RayError as error:
+            raise EngineError(f"the shared generator failed ({type(error).__name__})") from None
+        return str(answer), bytes(more)
 
     def ready(self) -> bool:
         """Says that the actor is there."""
@@ -96,8 +140,8 @@ class ActorPost:
     """A post that is an actor. One that is lost with its node is replaced wherever there is room; until
     then nobody is here, and orders go to other posts."""
 
-    def __init__(self, program: Sequence[str], silent_s: float = SILENT_S) -> None:
-        self._program, self._silent_s = tuple(program), silent_s
+    def __init__(self, program: Sequence[str], silent_s: float = SILENT_S, pool: Sequence[Any] = ()) -> None:
+        self._program, self._silent_s, self._pool = tuple(program), silent_s, pool
         self._actor: Any = None
         self._ready: Any = None  # answered once the actor is there
 
@@ -107,7 +151,7 @@ class ActorPost:
                 made = ray.remote(Host).options(
                     num_cpus=1, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
                 )
-                self._actor = made.remote(self._program)
+                self._actor = made.remote(self._program, self._pool)
                 self._ready = self._actor.ready.remote()
             if not ray.wait([self._ready], timeout=ARRIVES_S)[0]:
                 return False
@@ -171,25 +215,30 @@ class RayCrew(PostedCrew):
         program: Sequence[str] = WORKER,
         silent_s: float = SILENT_S,
         patience_s: float = PATIENCE_S,
+        generators: Generators | None = None,
     ) -> None:
         self._stack = contextlib.ExitStack()
         self._mine = not ray.is_initialized()
         if self._mine:
-            self._open(size, address)
-        super().__init__([ActorPost(program, silent_s) for _ in range(size)], patience_s)
+            self._open(size, address, generators)
+        self._pool = opened_pool(generators) if generators else []
+        super().__init__([ActorPost(program, silent_s, self._pool) for _ in range(size)], patience_s)
 
     def close(self) -> None:
         super().close()
+        for actor in self._pool:
+            with contextlib.suppress(Exception):
+                ray.kill(actor)
         if self._mine:
             ray.shutdown()
         self._stack.close()
 
-    def _open(self, size: int, address: str) -> None:
+    def _open(self, size: int, address: str, generators: Generators | None) -> None:
         try:
             if address == "local":
                 folder = self._stack.enter_context(own_folder())
                 with private(folder):
-                    ray.init(**settings(size, folder))
+                    ray.init(**settings(size, folder, (generators.count or 1) if generators else 0))
             else:
                 ray.init(address=address, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
@@ -200,13 +249,13 @@ class RayCrew(PostedCrew):
             ) from None
 
 
-def settings(size: int, folder: Path) -> Mapping[str, Any]:
+def settings(size: int, folder: Path, generators: int = 0) -> Mapping[str, Any]:
     """What Ray is started with for one job: nothing listens but on loopback, nothing is spilled."""
     return {
-        "num_cpus": size,
+        "num_cpus": size + generators,
         "include_dashboard": False,
         "dashboard_host": "127.0.0.1",
-        "object_store_memory": STORE_BYTES,
+        "object_store_memory": STORE_BYTES + (FACES_BYTES * size if generators else 0),
         "_node_ip_address": "127.0.0.1",
         # Ray opens its own folder to everybody: it stands in one that is closed
         "_temp_dir": str(folder / "r"),
@@ -217,34 +266,6 @@ def settings(size: int, folder: Path) -> Mapping[str, Any]:
 
 
 @contextlib.contextmanager
-def own_folder() -> Iterator[Path]:
-    """A folder for Ray, mode 0700, for as long as the block lasts: sockets need a short path. Those of
-    processes that were killed go too."""
-    base = Path(tempfile.gettempdir())
-    for old in base.glob(PREFIX + "*"):
-        with contextlib.suppress(OSError), locked(old):
-            shutil.rmtree(old)
-    with contextlib.ExitStack() as stack:
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        stack.enter_context(locked(folder))
-        yield folder
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Raises OSError where another process holds it, or where it is somebody else's."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        if os.fstat(fd).st_uid != os.geteuid():
-            raise PermissionError(folder)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(fd)
-
-
-@contextlib.contextmanager
 def private(folder: Path) -> Iterator[None]:
     """While Ray starts: files for this user alone, and a token in one of them."""
     before = os.umask(0o077)
@@ -252,7 +273,7 @@ def private(folder: Path) -> Iterator[None]:
     clusters, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
     os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
     token = folder / "token"
-    token.write_text(secrets.token_hex(32))
+    token.write_text(TOKEN)
     own = os.environ.get("RAY_AUTH_TOKEN_PATH")
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
     try:
@@ -263,13 +284,3 @@ def private(folder: Path) -> Iterator[None]:
         del os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR]
         if own is not None:
             os.environ["RAY_AUTH_TOKEN_PATH"] = own
-
-
-def wait_for_nodes(count: int, seconds: float = OPEN_S) -> bool:
-    """Whether so many nodes of the cluster are alive, soon."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if sum(node["Alive"] for node in ray.nodes()) >= count:
-            return True
-        time.sleep(0.2)
-    return False

@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 import os
 import queue
+import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from typing import Any, Protocol, Self
 
 from veilcast.config import Limits
 from veilcast.errors import WorkerDied, WorkerError
+from veilcast.pipeline.generator_line import Relay, serve
 from veilcast.pipeline.supervise import WORKER, Child, OnProgress, child, silent
 
 Json = dict[str, Any]
@@ -160,10 +162,13 @@ class PostedCrew:
 
 class Workers:
     """A post of this machine: one process that makes outputs and, apart from it, one that checks them.
-    `core`: what both are pinned to; None = wherever the system puts them."""
+    `core`: what both are pinned to; None = wherever the system puts them. `faces`: answers what the first
+    asks of a generator that others share (generator_line.py); None = it has its own."""
 
-    def __init__(self, core: int | None = None, program: Sequence[str] = WORKER) -> None:
-        self._core, self._program = core, program
+    def __init__(
+        self, core: int | None = None, program: Sequence[str] = WORKER, faces: Relay | None = None
+    ) -> None:
+        self._core, self._program, self._faces = core, program, faces
         self._hired: dict[bool, _Hired] = {}
         self._lock = threading.Lock()
         self._left = threading.Event()
@@ -177,7 +182,7 @@ class Workers:
         if self._left.is_set():
             raise WorkerDied(STOPPED)
         try:
-            return hired.child.perform(job, limits, on_progress)
+            return hired.child.perform({**job, "generator": hired.line}, limits, on_progress)
         except WorkerError:
             self._dismiss(checks)
             raise
@@ -199,11 +204,22 @@ class Workers:
         with self._lock:
             if checks not in self._hired:
                 with ExitStack() as stack:
-                    worker = stack.enter_context(child(program=self._program))
+                    line = None if checks else self._line(stack)
+                    passed = () if line is None else (line,)
+                    worker = stack.enter_context(child(passed, self._program))
                     if self._core is not None:
                         os.sched_setaffinity(worker.process.pid, {self._core})
-                    self._hired[checks] = _Hired(worker, stack.pop_all())
+                    self._hired[checks] = _Hired(worker, stack.pop_all(), line)
             return self._hired[checks]
+
+    def _line(self, stack: ExitStack) -> int | None:
+        """The worker's end of a line to the shared generator: open here until the worker has gone."""
+        if self._faces is None:
+            return None
+        here, there = socket.socketpair()
+        stack.callback(there.close)
+        threading.Thread(target=serve, args=(here, self._faces), name="faces", daemon=True).start()
+        return there.fileno()
 
     def _dismiss(self, checks: bool) -> None:
         with self._lock:
@@ -215,6 +231,7 @@ class Workers:
 class _Hired:
     child: Child
     stack: ExitStack
+    line: int | None  # a file descriptor of the child
     done: int = 0
 
 

@@ -33,6 +33,7 @@ from veilcast.diffusion.weights import read_tensors
 from veilcast.errors import EngineError, ModelCorrupt, ModelMissing
 from veilcast.pipeline import batches
 from veilcast.pipeline.generate import DiffusionGenerator, Generator
+from veilcast.pipeline.generator_line import LineGenerator
 from veilcast.pipeline.generator_remote import Offer, RemoteGenerator, manifest_hash
 from veilcast.trt_engines.engine import Engine
 from veilcast.trt_engines.models import ModelFile
@@ -99,8 +100,9 @@ class GeneratorModel:
     does not run.
     """
 
-    def __init__(self, folder: Path, open_network: Open, shared: Path | None = None) -> None:
-        """`shared`: the socket of a process that renders for several cameras, None = rendered here."""
+    def __init__(self, folder: Path, open_network: Open, shared: Path | int | None = None) -> None:
+        """`shared`: the socket of a process that renders for others too, by its name or as a file
+        descriptor; None = rendered here."""
         self.manifest = read_manifest(folder)
         files = _listed(folder, self.manifest)
         self.constants = Constants.read(files[CONSTANTS])
@@ -168,9 +170,9 @@ def open_generator(folder: Path, open_network: Open = open_engine) -> Iterator[t
 
 
 @contextmanager
-def _remote(folder: Path, socket: Path) -> Iterator[tuple[Generator, Offer]]:
+def _remote(folder: Path, socket: Path | int) -> Iterator[tuple[Generator, Offer]]:
     """Raises EngineError, also where the other side has another model."""
-    remote = RemoteGenerator(socket)
+    remote = RemoteGenerator(socket) if isinstance(socket, Path) else LineGenerator(socket)
     try:
         offer = remote.offer()
         if offer.model != manifest_hash(folder):

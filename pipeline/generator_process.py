@@ -42,10 +42,11 @@ class Question:
 
 
 class Kitchen:
-    """One thread that renders, for all. `canary`: a job whose rendering must not change."""
+    """One thread that renders, for all. `canary`: a job whose rendering must not change. `together`: faces in
+    one batch at most; with 1 each question is rendered alone, as it would be without the others."""
 
-    def __init__(self, generator: Generator, canary: Job) -> None:
-        self._generator, self._canary = generator, canary
+    def __init__(self, generator: Generator, canary: Job, together: int = TOGETHER) -> None:
+        self._generator, self._canary, self._together = generator, canary, together
         self._right = self._pictures([canary])[0]
         self._waiting: queue.Queue[Question] = queue.Queue(MOST_CAMERAS)
         threading.Thread(target=self._run, name="kitchen", daemon=True).start()
@@ -78,7 +79,7 @@ class Kitchen:
     def _taken(self) -> list[Question]:
         taken = [self._waiting.get()]
         with suppress(queue.Empty):
-            while sum(len(question.jobs) for question in taken) < TOGETHER:
+            while sum(len(question.jobs) for question in taken) < self._together:
                 taken.append(self._waiting.get_nowait())
         return taken
 
@@ -122,15 +123,21 @@ def _camera(sock: socket.socket, kitchen: Kitchen, offer: Offer) -> None:
         while True:
             request, data = wire.receive(sock, wire.Request, None)
             assert isinstance(request, wire.Request)
-            if request.kind == "hello":
-                about = {"model": offer.model, "sides": offer.sides, "latent": offer.latent}
-                wire.send(sock, wire.Answer(number=request.number, told=kitchen.check(), **about))
-                continue
-            jobs = wire.jobs(request, data)
-            question = kitchen.render(jobs) if jobs else Question(jobs)
-            digests = () if question.told else tuple(job.digest().hex() for job in jobs)
-            answer = wire.Answer(number=request.number, told=question.told, digests=digests)
-            wire.send(sock, answer, question.pictures)
+            answer, pictures = answered(request, data, kitchen, offer)
+            wire.send(sock, answer, pictures)
+
+
+def answered(
+    request: wire.Request, data: bytes, kitchen: Kitchen, offer: Offer
+) -> tuple[wire.Answer, list[np.ndarray]]:
+    """What to say. Raises EngineError for a question without sense."""
+    if request.kind == "hello":
+        about = {"model": offer.model, "sides": offer.sides, "latent": offer.latent}
+        return wire.Answer(number=request.number, told=kitchen.check(), **about), []
+    jobs = wire.jobs(request, data)
+    question = kitchen.render(jobs) if jobs else Question(jobs)
+    digests = () if question.told else tuple(job.digest().hex() for job in jobs)
+    return wire.Answer(number=request.number, told=question.told, digests=digests), question.pictures
 
 
 def canary(model: Path, offer: Offer) -> Job:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+PATIENCE_S = 30.0  # with a generator of this process
+SHARED_PATIENCE_S = 600.0  # with one that others ask too, and that may have to move to another machine
+
 
 def run(job: Json, on_frame: OnFrame, tools: Tools) -> Json:
     Covers.of(Config.model_validate(job["config"]))  # zones without sense are told now, not after the search
@@ -105,7 +108,9 @@ def open_studio(job: Json, on_frame: OnFrame) -> Iterator[Studio | None]:
     with ExitStack() as stack:
         with waiting(lambda: on_frame("opening", 0, None)):
             network = partial(open_engine, device=config.device)
-            studio = stack.enter_context(Studio(config.synthetic, _models(job), network))
+            line = job.get("generator")  # to one that is shared: a file descriptor
+            patience_s = PATIENCE_S if line is None else SHARED_PATIENCE_S
+            studio = stack.enter_context(Studio(config.synthetic, _models(job), network, patience_s, line))
         yield studio
 
 

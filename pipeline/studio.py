@@ -72,10 +72,10 @@ class Studio:
         models: Models,
         open_network: Open = open_engine,
         patience_s: float = 30.0,
-        shared: Path | None = None,
+        shared: Path | int | None = None,
     ) -> None:
         """`patience_s`: how long the generator may take to answer, once. `shared`: the socket of one that
-        renders for others too."""
+        renders for others too, by its name or as a file descriptor."""
         self._patience_s = patience_s
         self._key = read_key(settings)
         self._policy: Policy = parse_policy(settings.attributes)

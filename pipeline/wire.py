@@ -61,10 +61,15 @@ class Answer(Header):
 def send(sock: socket.socket, header: Header, arrays: Sequence[np.ndarray] = ()) -> None:
     """Raises OSError."""
     head = header.model_dump_json().encode()
-    data = b"".join(np.ascontiguousarray(array, "<f4").tobytes() for array in arrays)
+    data = b"".join(map(floats, arrays))
     if len(head) > MOST_HEADER or len(data) > MOST_ARRAYS:
         raise EngineError("more faces at a time than the generator takes")
     sock.sendall(HEAD.pack(MARK, len(head), len(data)) + head + data)
+
+
+def floats(array: np.ndarray) -> bytes:
+    """As they travel."""
+    return np.ascontiguousarray(array, "<f4").tobytes()
 
 
 def receive(sock: socket.socket, kind: type[Header], patience_s: float | None) -> tuple[Header, bytes]:

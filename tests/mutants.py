@@ -417,8 +417,10 @@ MUTANTS = [
            f"{STORES}:test_names_that_lead_elsewhere_are_refused", ("../x.mp4",)),
     Mutant("whatever lies under the name is the output", Threat.KILLED, "archive", "pipeline.archive:sha256",
            _whatever_is_sealed, f"{KILLS}:test_something_else_under_the_name_is_not_taken_for_the_output"),
+    Mutant("an order is lost with its machine", Threat.KILLED, "crew", "pipeline.crew:LOSSES",
+           lambda count: 1,
+           "tests.pipeline.test_crew:test_an_order_waits_for_whoever_is_there_when_its_place_is_lost"),
 ]
-# fmt: on
 # fmt: on
 
 

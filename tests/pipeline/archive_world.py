@@ -33,7 +33,7 @@ class Finder:
             yield frame, (Face(Box(x, 10, x + 25, 40), 0.9),)
 
 
-def no_network(self: Tools, settings: object, models: object) -> Any:
+def no_network(self: Tools, settings: object, models: object, device: str = "cpu") -> Any:
     """In place of `Tools.finder`."""
     return Finder()
 

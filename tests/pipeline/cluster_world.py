@@ -21,7 +21,7 @@ import ray
 from ray.cluster_utils import Cluster
 from tests.pipeline.archive_world import WORKER, run
 
-from veilcast.pipeline.actors import RayCrew, wait_for_nodes
+from veilcast.pipeline.actors import RayCrew
 from veilcast.pipeline.batch import Event
 from veilcast.pipeline.journal import Journal
 
@@ -55,6 +55,16 @@ def main(source: str, target: str, journal: str) -> None:
     cluster.shutdown()
     done = {str(state): count for state, count in outcome.counts.items() if count}
     print(json.dumps({"counts": done, "frames": frames, "in_the_middle": in_the_middle}))  # noqa: T201
+
+
+def wait_for_nodes(count: int, seconds: float = 60) -> bool:
+    """Whether so many nodes of the cluster are alive, soon."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if sum(node["Alive"] for node in ray.nodes()) >= count:
+            return True
+        time.sleep(0.2)
+    return False
 
 
 if __name__ == "__main__":

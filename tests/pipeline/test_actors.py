@@ -13,13 +13,20 @@ from typing import Any
 
 import psutil
 import pytest
+from tests.pipeline import face_world
 from tests.pipeline.archive_world import WORKER, archive, contents, run
+from tests.pipeline.tiny_model import write_model
 
+from veilcast.config import Limits
+from veilcast.pipeline import own_folder
 from veilcast.pipeline.batch import Event
+from veilcast.pipeline.generator_model import GeneratorModel
 from veilcast.pipeline.journal import State
+from veilcast.trt_engines.open import open_engine
 
 actors = pytest.importorskip("veilcast.pipeline.actors")
 
+FACES = (sys.executable, "-m", "tests.pipeline.face_world")
 PROGRAM = (sys.executable, "-c", WORKER)
 
 
@@ -58,14 +65,28 @@ def test_folders_of_processes_that_were_killed_go_and_those_at_work_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    left = tmp_path / f"{actors.PREFIX}left"
+    left = tmp_path / f"{own_folder.PREFIX}left"
     left.mkdir()
-    with actors.own_folder() as mine, actors.own_folder() as other:
+    with own_folder.own_folder() as mine, own_folder.own_folder() as other:
         assert not left.exists()
         assert mine.is_dir()
         assert other.is_dir()
         assert mine.stat().st_mode & 0o777 == 0o700
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pool_of_generators_renders_for_all_actors_and_outlives_a_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = write_model(tmp_path / "model")
+    with GeneratorModel(folder, open_engine) as model:
+        expected = face_world.rendered(model.generator)
+    with actors.RayCrew(2, program=FACES, generators=actors.Generators(folder, count=1)) as crew:
+        answers = [crew.submit({"task": "faces"}, Limits()) for _ in range(3)]
+        assert [answer.result(120)["digest"] for answer in answers] == [expected] * 3
+        face_world.kill(crew._pool[0])
+        assert crew.submit({"task": "faces"}, Limits()).result(120)["digest"] == expected
 
 
 @pytest.mark.slow

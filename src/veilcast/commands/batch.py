@@ -15,6 +15,7 @@ from veilcast.commands import _options as option
 from veilcast.errors import ConfigError
 
 if TYPE_CHECKING:
+    from veilcast.config import Config
     from veilcast.pipeline.batch import Event, OnEvent
     from veilcast.pipeline.journal import State
 
@@ -68,6 +69,13 @@ def batch(
     ray_address: Annotated[
         str | None, typer.Option("--ray-address", help='Run on Ray: "local", "auto" or HOST:PORT.')
     ] = None,
+    generators: Annotated[
+        int | None,
+        typer.Option("--generators", min=1, help="With Ray, synthetic: how many render; else as GPUs allow."),
+    ] = None,
+    gpus: Annotated[
+        float, typer.Option("--gpus-per-generator", min=0.01, max=1, help="Part of a GPU for each of them.")
+    ] = 1.0,
     config: option.ConfigFile = None,
     replacewith: option.Replace = None,
     mask_scale: option.MaskScale = None,
@@ -88,6 +96,7 @@ def batch(
     audio: option.Audio = None,
     keep_audio: option.KeepAudio = False,
     models: option.Models = None,
+    device: option.Device = None,
     overwrite: option.Overwrite = False,
     quiet: option.Quiet = False,
 ) -> None:
@@ -106,6 +115,7 @@ def batch(
         **option.encode(codec, crf, preset, pix_fmt, audio, keep_audio),
         detect__thresh=thresh,
         damaged=damaged,
+        device=device,
     )
     option.warn(settings)
     folder = (journal or default_folder(source, target)).absolute()
@@ -119,7 +129,7 @@ def batch(
         priorities=tuple(map(rule, priority or ())),
         journal=folder,
         models=models,
-        **_crew(ray_address),
+        **_crew(ray_address, settings, generators, gpus),
     )
     typer.echo(f"journal: {folder}", err=True)
     with shown_live(lambda: _counts(folder), quiet) as live, _metered(metrics, folder) as counted:
@@ -156,15 +166,21 @@ def rule(text: str) -> tuple[str, int]:
     return pattern, int(number)
 
 
-def _crew(address: str | None) -> dict[str, Any]:
+def _crew(address: str | None, settings: Config, generators: int | None, gpus: float) -> dict[str, Any]:
     """Who does the work: processes of this machine, or actors of a Ray cluster. Raises ConfigError."""
     if address is None:
         return {}
     try:
-        from veilcast.pipeline.actors import RayCrew
+        from veilcast.pipeline.actors import Generators, RayCrew
     except ImportError:
         raise ConfigError("--ray-address needs Ray: pip install 'veilcast[batch]'") from None
-    return {"crew": partial(RayCrew, address=address)}
+    pool = None
+    if settings.cover.replacewith == "synthetic":
+        from veilcast.pipeline.studio import built_in
+
+        model = settings.synthetic.model or built_in()
+        pool = Generators(model.absolute(), generators, gpus, settings.device)
+    return {"crew": partial(RayCrew, address=address, generators=pool)}
 
 
 @contextmanager
