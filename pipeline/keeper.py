@@ -198,8 +198,10 @@ class Keeper:
                             process.terminate()  # it may have been started after `stop` looked
                     if now_s - leaving_s > LEAVE_S:
                         raise WorkerHung(f"the process of {self.camera.name} did not leave")
-                self._check(process, now_s - heard_s, started)
-                if not selector.select(POLL_S):
+                # read before it is judged: it was us who heard nothing, if this process was stopped
+                has_spoken = bool(selector.select(POLL_S))
+                self._check(process, 0.0 if has_spoken else now_s - heard_s, started)
+                if not has_spoken:
                     continue
                 chunk = os.read(fd, 1 << 16)
                 if not chunk:

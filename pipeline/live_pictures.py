@@ -23,6 +23,7 @@ from veilcast.pipeline.watching import Engines, Watcher
 from veilcast.pipeline.window import Seen, Window
 
 NOT_YET = float("inf")
+DRAWN_BY = 0.7  # of the time that is left behind the look-ahead: later, faces are solid rather than late
 
 
 class Pictures:
@@ -140,8 +141,12 @@ class Pictures:
         return self._covers.regions(seen.arrival.frame, seen.tracks, start=Fraction(0))
 
     def _faces(self, seen: Seen) -> Mapping[int, Painter]:
-        faces = self._engines.faces if self._engines else None
+        faces, live = self._engines.faces if self._engines else None, self.config.live
         if faces is None or self.level >= Level.SOLID or seen.arrival.frame.damaged:
+            return NO_FACES
+        age_s, spare_s = time.monotonic() - seen.arrival.arrived_s, live.max_latency_s - live.look_ahead_s
+        if age_s > live.look_ahead_s + DRAWN_BY * spare_s:
+            self._stats.count("covered solid for want of time")
             return NO_FACES
         return faces.painters(seen.arrival.frame, seen.tracks, self.level)
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +217,49 @@ def test_what_makes_no_sense_is_one_sentence(
     assert done.returncode == code
     assert told in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_camera_that_freezes_is_a_slate_and_comes_back(units: Path, tmp_path: Path) -> None:
+    """SIGSTOP of the camera itself: it holds its connection and says nothing."""
+    with served(units) as server, kept(camera(server.url("cam"), tmp_path)) as keeper:
+        until(keeper, lambda s: s["state"] == "live", "the picture")
+        os.kill(server.process.pid, signal.SIGSTOP)
+        until(keeper, lambda s: s["state"] == "lost", "the slate")
+        os.kill(server.process.pid, signal.SIGCONT)
+        until(keeper, lambda s: s["state"] == "live", "the picture")
+        assert keeper.status()["restarts"] == 0
+    assert unredacted(recorded(tmp_path)) == []
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_server_that_is_published_to_holds_up_no_other_output(
+    units: Path, sent: signal.Signals, tmp_path: Path
+) -> None:
+    with served(units) as server, served() as sink:
+        asked = camera(server.url("cam"), tmp_path)
+        both = replace(asked, outputs=(*asked.outputs, parse_output(sink.url("live"))))
+        with kept(both) as keeper:
+            until(keeper, lambda s: s["state"] == "live" and s["outputs"][1]["open"], "both outputs")
+            os.kill(sink.process.pid, sent)
+            before = keeper.status()["counts"]["pictures out"]
+            until(keeper, lambda s: s["counts"].get("pictures out", 0) > before + 50, "the recording goes on")
+            assert keeper.status()["state"] == "live"
+    assert unredacted(recorded(tmp_path)) == []
+
+
+def test_a_parent_that_is_stopped_for_a_while_leaves_its_camera_on_air(units: Path, tmp_path: Path) -> None:
+    with served(units) as server:
+        (tmp_path / "out").mkdir()
+        words = ["--in", server.url("cam"), "--out", f"{tmp_path / 'out'}/", "--zones", EVERYBODY]
+        with command(*words, "--max-latency", "25") as (process, log):
+            wait_until(lambda: _pictures(tmp_path / "out") > 0, "a recording", most_s=120)
+            child = psutil.Process(process.pid).children()[0]
+            process.send_signal(signal.SIGSTOP)
+            try:
+                time.sleep(12)
+            finally:
+                process.send_signal(signal.SIGCONT)
+            time.sleep(2)
+            assert child.is_running()
+    assert "restarting" not in [line.get("event") for line in log]
+    assert unredacted(recorded(tmp_path / "out")) == []
