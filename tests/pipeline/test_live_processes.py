@@ -173,7 +173,9 @@ def test_cameras_from_a_file_with_a_password_that_nobody_sees(units: Path, tmp_p
             (tmp_path / "cameras.toml").write_text(text + "nonsense = 1\n")
             time.sleep(3)
             (tmp_path / "cameras.toml").write_text(text.replace("hang_s = 20", "hang_s = 21"))
-            wait_until(lambda: not child.is_running(), "the camera is started anew", most_s=120)
+            wait_until(lambda: not child.is_running(), "the camera is ended", most_s=120)
+            wait_until(lambda: bool(parent.children()), "the camera is started anew", most_s=60)
+            time.sleep(1)  # until that is told
         told = log.pop()["all"]
     events = [line["event"] for line in log]
     assert "reload refused" in events
