@@ -152,7 +152,7 @@ def pool(clip: Path, folder: Path, limit: int | None) -> Raw:
 
 def detections(pictures: Iterator[Rgb]) -> Iterator[tuple[str, np.ndarray]]:
     models = Models(fetch=True)
-    networks = [NetworkDetector(kind, models.file(name)) for name, kind in KINDS.items()]
+    networks = [NetworkDetector(KINDS[name], models.file(name)) for name in SCORES]
     for number, rgb in enumerate(pictures):
         height, width = rgb.shape[:2]
         for scale in (1, 2) if width * height <= ENLARGED_UP_TO_PX else (1,):
@@ -293,11 +293,17 @@ def row(name: str, t: Tally) -> str:
 def written(results: dict[str, dict[str, Tally]]) -> dict[str, object]:
     rows = {
         clip: {
-            s: {**{k: v for k, v in asdict(t).items() if k != "cases"}, **shares(t)} for s, t in by.items()
+            s: {**asdict(t), **shares(t), "cases": [case(n, p) for n, p in t.cases]} for s, t in by.items()
         }
         for clip, by in results.items()
     }
     return {"scores": SCORES, "lenient": LENIENT, "judge": JUDGE, "clips": rows}
+
+
+def case(frame: int, pooled: Pooled) -> list[object]:
+    """An exposed one: frame, centre and width in pixels, who saw it."""
+    x, y = pooled.box.centre
+    return [frame, round(x), round(y), round(pooled.box.width), "+".join(sorted(pooled.detectors))]
 
 
 def sheet(clip: Path, output: Path, cases: Sequence[tuple[int, Pooled]]) -> np.ndarray:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import peers
+from benchmarks import peers, recall_table
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -172,6 +172,7 @@ def pictures_table(result: Json) -> str:
 
 TABLES: Mapping[str, Callable[[Json], str]] = {
     "speed": speed_table,
+    "recall": lambda result: recall_table.table(result, RESULTS / "recall_seen.csv"),
     "peers": peers_table,
     "engines": engines_table,
     "engines_short": engines_short_table,

@@ -18,7 +18,9 @@ from benchmarks.recall import (
     persisting,
     shares,
     total,
+    written,
 )
+from benchmarks.recall_table import table
 from tests.media import Clip, make
 from tests.pipeline.round_trip import samples
 
@@ -74,3 +76,17 @@ def test_the_beginning_of_a_clip_has_its_very_frames(tmp_path: Path) -> None:
     assert 20 <= len(short) < 60
     for part, all_ in zip(short[:20], samples(whole), strict=False):
         np.testing.assert_array_equal(part[0], all_[0])
+
+
+def test_the_table_says_how_many_of_the_exposed_ones_a_person_found_to_be_faces(tmp_path: Path) -> None:
+    tally = Tally(agreed_16=10, agreed_16_exposed=1, all_12=200, all_12_exposed=2, longest_run_24=1)
+    tally.cases = [
+        (3, Pooled(Box(0, 0, 20, 20), frozenset({"a", "b"}))),
+        (4, Pooled(Box(80, 0, 120, 40), frozenset({"a"}))),
+    ]
+    result = written({"clip.mp4": {"veilcast": tally}, "all clips": {"veilcast": tally}})
+    (tmp_path / "seen.csv").write_text("clip,frame,x,y\nclip.mp4,3,11,9\nclip.mp4,4,11,9\n")
+    text = table(result, tmp_path / "seen.csv")
+    assert "| veilcast | 1 of 10 (10.00 %) | 2 of 200 (1.00 %) |" in text
+    assert "Of the 2 that veilcast left exposed, 1 show a face (0.50 % of all, the widest 20 px)" in text
+    assert "Nobody has looked" in table(result, tmp_path / "none.csv")
