@@ -420,6 +420,11 @@ MUTANTS = [
     Mutant("an order is lost with its machine", Threat.KILLED, "crew", "pipeline.crew:LOSSES",
            lambda count: 1,
            "tests.pipeline.test_crew:test_an_order_waits_for_whoever_is_there_when_its_place_is_lost"),
+    Mutant("compiled networks of anybody are opened", Threat.MEDIA, "engines", "trt_engines.seal:Seal.fits",
+           returns(True), "tests.trt_engines.test_compiled:test_a_changed_file_is_nothing"),
+    Mutant("a GPU is believed unseen", Threat.MISSED, "engines", "trt_engines.gpu:_compare", returns(None),
+           "tests.trt_engines.test_gpu_opening:"
+           "test_a_gpu_that_computes_wrongly_is_not_used_and_not_remembered"),
 ]
 # fmt: on
 

@@ -96,6 +96,16 @@ def test_bytes_that_this_user_did_not_write_are_never_opened(
     assert (len(compilations), reached) == (2, [])
 
 
+def test_a_changed_file_is_nothing(tmp_path: Path) -> None:
+    cache = CompiledCache(tmp_path / "compiled")
+    cache.put(("a",), ENTRY)
+    (path,) = cache._folder.glob("*.compiled")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    assert cache.get("a") is None
+
+
 def test_what_the_library_refuses_is_compiled_again(cache: CompiledCache, compilations: list[str]) -> None:
     facts = ("a", "b")
     cache.put(facts, Compiled(("picture", "map", "mean"), b"sealed by this user, and no network"))

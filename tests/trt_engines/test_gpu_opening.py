@@ -27,6 +27,11 @@ F32 = Settings(precision="f32")
 
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> FakeDevice:
+    return a_gpu(monkeypatch)
+
+
+def a_gpu(monkeypatch: pytest.MonkeyPatch) -> FakeDevice:
+    """With its library, as if it were here."""
     device = FakeDevice()
     monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt.library(device))
     monkeypatch.setattr(tensorrt_engine, "_recorded", lambda work, stream: Recorded(work))
@@ -94,8 +99,9 @@ def test_a_plan_is_built_once(device: FakeDevice, tmp_path: Path, monkeypatch: p
 
 
 def test_a_gpu_that_computes_wrongly_is_not_used_and_not_remembered(
-    device: FakeDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    device = a_gpu(monkeypatch)
     right = fake_tensorrt.Engine.run
     with monkeypatch.context() as broken:
         broken.setattr(
