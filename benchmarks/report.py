@@ -106,7 +106,10 @@ def engines_table(result: Json) -> str:
 def _reference(result: Json, row: Json) -> float:
     """torch float32's time for the same network and batch, else that of the slowest engine in float32."""
     same = [r for r in result["rows"] if (r["network"], r["batch"]) == (row["network"], row["batch"])]
-    return next((r["ms"] for r in same if r["engine"] == "torch f32 on cpu"), max(r["ms"] for r in same))
+    reference: float = next(
+        (r["ms"] for r in same if r["engine"] == "torch f32 on cpu"), max(r["ms"] for r in same)
+    )
+    return reference
 
 
 def engines_short_table(result: Json) -> str:
