@@ -18,6 +18,7 @@ from veilcast.trt_engines.catalogue import ROLES, Part, Release, Role
 from veilcast.trt_engines.fetch import download, extract
 
 ENVIRONMENT = "VEILCAST_MODELS"
+SHIPPED = Path(__file__).with_name("shipped")  # what no registry has and may be passed on
 
 
 def default_folder() -> Path:
@@ -59,7 +60,7 @@ class Models:
     def file(self, name: str) -> ModelFile:
         """The role's file, fetched first where that is allowed. Raises ConfigError, ModelMissing."""
         role = self.role(name)
-        path = self.folder / role.file
+        path = self._place(role)
         if not path.exists():
             if not self._fetch:
                 raise ModelMissing(f"no weights for {name} at {path}; run `veilcast models pull {name}`")
@@ -87,9 +88,14 @@ class Models:
         for role in self._roles.values():
             yield role, self._state(role)
 
+    def _place(self, role: Role) -> Path:
+        """In the folder, or where it comes with the product."""
+        own, shipped = self.folder / role.file, SHIPPED / role.file
+        return shipped if shipped.exists() and not own.exists() else own
+
     def _state(self, role: Role) -> str:
         try:
-            ModelFile(self.folder / role.file, role.sha256).read()
+            ModelFile(self._place(role), role.sha256).read()
         except ModelMissing:
             return "missing"
         except ModelCorrupt:
@@ -113,8 +119,9 @@ def pull(
 ) -> list[Path]:
     """Fetches, converts and stores the files of `roles`; a release that serves several is downloaded once.
 
-    `brought`: files that a person supplies for parts that no registry has, by file name. What is there
-    and right is left alone unless `again`. Raises ModelMissing, ModelCorrupt; stores nothing unchecked.
+    What is there and right is left alone unless `again`, and what comes with the product unless its parts
+    are `brought`: files that a person supplies for parts that no registry has, by file name. Raises
+    ModelMissing, ModelCorrupt; stores nothing unchecked.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
@@ -122,6 +129,8 @@ def pull(
         source = _Source(Path(scratch), brought or {})
         for role in roles:
             path = folder / role.file
+            if (SHIPPED / role.file).exists() and role.brought(brought or ()):
+                continue
             if again or not _is_right(path, role.sha256):
                 write_whole(path, build(role, source.parts(role)))
                 written.append(path)

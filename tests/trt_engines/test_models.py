@@ -211,9 +211,31 @@ def test_what_measures_is_never_trained_on() -> None:
         assert "train" not in by_name[name].use
 
 
-def test_all_leaves_out_what_a_person_must_bring_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_no_registry_has_comes_with_the_product(tmp_path: Path) -> None:
+    assert [r.name for r in ROLES if r.brought()] == ["lpips"]
+    assert {r.name: state for r, state in Models(tmp_path).status()}["lpips"] == "ok"
+    assert pull([r for r in ROLES if r.brought()], tmp_path) == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_shipped_file_is_checked_as_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("veilcast.trt_engines.models.SHIPPED", tmp_path)
+    (tmp_path / "raw.onnx").write_bytes(RAW)
+    models = Models(tmp_path / "cache", roles=(role(),))
+    assert models.bytes("raw") == RAW
+    (tmp_path / "raw.onnx").write_bytes(RAW + b"!")
+    with pytest.raises(ModelCorrupt, match="SHA-256"):
+        models.bytes("raw")
+
+
+@pytest.mark.shared
+def test_the_shipped_file_is_what_its_source_converts_to(shared: Path, tmp_path: Path) -> None:
+    source = shared / "weights/lpips_squeeze.safetensors"
+    lpips = next(r for r in ROLES if r.name == "lpips")
+    assert pull([lpips], tmp_path, {source.name: source}) == [tmp_path / "lpips.onnx"]
+
+
+def test_all_is_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fetched: list[str] = []
 
     def fetch(roles: list[Role], folder: Path, files: object) -> list[Path]:
@@ -223,11 +245,4 @@ def test_all_leaves_out_what_a_person_must_bring_and_says_so(
     monkeypatch.setattr("veilcast.trt_engines.models.pull", fetch)
     done = CliRunner().invoke(app, ["pull", "--all", "--models", str(tmp_path)])
     assert done.exit_code == 0, done.output
-    assert "left out: lpips needs lpips_squeeze.safetensors" in done.output
-    assert "mobilenet_v2" in fetched
-    assert "lpips" not in fetched
-    brought = CliRunner().invoke(
-        app, ["pull", "--all", "--models", str(tmp_path), "--from", "lpips_squeeze.safetensors"]
-    )
-    assert brought.exit_code == 0, brought.output
-    assert "lpips" in fetched
+    assert fetched == [r.name for r in ROLES]

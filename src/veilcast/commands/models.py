@@ -37,14 +37,10 @@ def pull(
     cache = Models(models)
     files = {path.name: path for path in brought or []}
     roles = [cache.role(name) for name in names] if names else [r for r in ROLES if everything or r.default]
-    left = [] if names else [r for r in roles if r.brought(files) and not (cache.folder / r.file).exists()]
-    roles = [role for role in roles if role not in left]
     written = fetch(roles, cache.folder, files)
     if not quiet:
         for path in written:
             typer.echo(f"stored {path}")
-        for role in left:
-            typer.echo(f"left out: {role.name} needs {role.brought(files)[0]}, give it with --from FILE")
         typer.echo(f"{len(roles)} of {len(ROLES)} in {cache.folder}")
 
 
