@@ -159,12 +159,14 @@ class ClipMeter:
         for i, (k, (source, output)) in enumerate(
             zip(known, looks.looks(self._judges, pair, known), strict=True)
         ):
-            values[i]["detected_share"] = float(any(k.box.iou(o.box) >= SAME_FACE_IOU for o in again))
-            values[i] |= looks.differences(source, output)
+            shown = any(k.box.iou(o.box) >= SAME_FACE_IOU for o in again)
+            values[i]["detected_share"] = float(shown)
+            if shown:  # a network says something of a black ellipse as well
+                values[i] |= looks.differences(source, output)
             past = self._history.get(k.track, ([], []))
             if past[0]:
                 noise[i] |= looks.differences(past[0][-1], source)
-            history[k.track] = ([*past[0][-2:], source], [*past[1][-2:], output])
+            history[k.track] = ([*past[0][-2:], source], [*past[1][-2:], output] if shown else [])
             noise[i] |= looks.jitter(history[k.track][0])
             values[i] |= looks.jitter(history[k.track][1])
         self._history = history

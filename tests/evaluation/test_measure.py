@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,17 @@ def test_a_face_moved_away_is_not_privacy() -> None:
     assert result["coverage"]["exposed"] == 0
     assert result["reidentification"][0]["tar"] == 0
     assert result["utility"]["detected_share"]["mean"] == 1
+
+
+def test_what_a_network_says_of_a_cover_is_no_utility(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two people one is covered: ages are compared for the other alone."""
+    thirty = replace(judges(), people=lambda crops: np.full((len(crops), 2), (30.0, 0.9), np.float32))
+    monkeypatch.setattr("tests.evaluation.test_measure.judges", lambda: thirty)
+    originals = two_people(4)
+    result = summary(film([solid(p, PLACES[0]) for p in originals], originals), THRESHOLDS)
+    assert result["utility"]["detected_share"] == {"mean": 0.5, "source_noise": None, "faces": 8}
+    assert result["utility"]["age_error_years"]["faces"] == 4
+    assert result["utility"]["gender_agreement_share"]["mean"] == 1
 
 
 def test_missing_networks_leave_their_figures_out() -> None:
