@@ -82,9 +82,9 @@ def main() -> None:
     text = f"{used}; beside it ran {options.beside}. {limit.text()}"
     print(text, file=sys.stderr)
     found = [row for s in wanted for row in timed(s, limit, options.threads, options.seconds, clock)]
-    opened = opening(options.model, options.threads)
+    opened = opening(options.model, options.threads, clock)
     accounts = {s.name: whereabouts(s, max(s.batches), options.threads) for s in wanted if s.torch or s.int8}
-    print(f"{text}\n\n{bench.table(found)}\n\nOpened from the cache, s: {opened}\nms by kind: {accounts}")
+    print(f"{text}\n\n{bench.table(found)}\n\nOpened from the cache, s: {opened}\nShares by kind: {accounts}")
     if options.out:
         result = {
             **{
@@ -193,32 +193,34 @@ def gpu_rows(subject: Subject, batch: int, budget_s: float) -> Iterator[Row]:
     yield Row(subject.name, engine.label, batch, ms, work.flop / 1e9, float("nan"))
 
 
-def opening(model: Path, threads: int) -> dict[str, float]:
+def opening(model: Path, threads: int, clock: Clock) -> dict[str, float]:
     """Seconds to open the default set once it was opened before: both detectors in two sizes, and the
     generator's networks, which `synthetic` needs besides. The best of a few times."""
     spent: dict[str, list[float]] = {"detectors": [], "generator": []}
     with tempfile.TemporaryDirectory() as name:
         for _ in range(5):  # the first time tries and compiles
-            start = time.perf_counter()
+            start = clock()
             try:
                 for role, picture in (("centerface_int8", "rgb"), ("yunet", "bgr")):
                     for size in LOOKS:
                         given = {"shapes": {picture: (1, 3, *size)}, "pictures": (picture,), "threads": 1}
                         with open_engine(Models().file(role), cache=Path(name), streams=2, **given):  # type: ignore[arg-type]
                             pass
-                spent["detectors"].append(time.perf_counter() - start)
+                spent["detectors"].append(clock() - start)
             except ModelMissing:
                 pass
-            start = time.perf_counter()
+            start = clock()
             with GeneratorModel(model, lambda file: open_engine(file, threads=threads, cache=Path(name))):
-                spent["generator"].append(time.perf_counter() - start)
+                spent["generator"].append(clock() - start)
     return {what: round(min(times), 3) for what, times in spent.items() if times}
 
 
 def whereabouts(subject: Subject, batch: int, threads: int) -> dict[str, float]:
+    """Shares of the time by kind of layer."""
     precision = "bf16" if openvino_engine.has_bf16() else "f32"
     shapes = {name: (batch, *shape) for name, shape in subject.shapes.items()}
-    return {kind: round(ms, 2) for kind, ms in account(subject.data, shapes, precision, threads).items()}
+    spent = account(subject.data, shapes, precision, threads)
+    return {kind: round(ms / sum(spent.values()), 4) for kind, ms in spent.items()}
 
 
 def _spec(name: str, shape: tuple[int, ...]) -> TensorSpec:

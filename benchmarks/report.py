@@ -138,14 +138,15 @@ def engines_short_table(result: Json) -> str:
 
 
 def engines_account_table(result: Json) -> str:
-    """Milliseconds by kind of layer; a run without the library's own clocks is a little shorter."""
+    """Shares of the time by kind of layer."""
     kinds = dict.fromkeys(kind for spent in result["accounts"].values() for kind in spent)
     rows = [
-        (name, *(f"{spent.get(kind, 0):.1f}" for kind in kinds), f"{sum(spent.values()):.1f}")
-        for name, spent in result["accounts"].items()
+        (name, *(f"{spent.get(kind, 0):.0%}" for kind in kinds)) for name, spent in result["accounts"].items()
     ]
     opened = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in result["opened_s"].items())
-    return f"{markdown(('network', *kinds, 'together'), rows)}\n\nOpened from the cache: {opened}."
+    return (
+        f"{markdown(('network', *kinds), rows)}\n\nOpened from the cache, {result['clock']} time: {opened}."
+    )
 
 
 def quantised_table(result: Json) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from veilcast.pipeline.batches import SIZES
 from veilcast.pipeline.generator_model import read_manifest
-from veilcast.trt_engines.graphs import unrolled
+from veilcast.trt_engines.graphs import parted, unrolled
 from veilcast.trt_engines.models import ModelFile, Models
+from veilcast.trt_engines.simplify import simplified
 
 Shape = tuple[int, ...]
 FACES = (SIZES[0], 8, SIZES[-1])  # least, best and most faces of a batch
@@ -44,8 +45,9 @@ def readers(models: Models) -> Iterator[ProductNetwork]:
 
 
 def generator(folder: Path) -> Iterator[ProductNetwork]:
-    """The networks of a generator's folder, and its sampler with the decoder behind it in one graph.
-    Raises ModelMissing, ModelCorrupt."""
+    """The networks of a generator's folder; its sampler with the decoder behind it in one graph; and its
+    denoiser in two parts, what a track's identity decides alone, which is kept for the track's life, and
+    the rest. Raises ModelMissing, ModelCorrupt."""
     manifest = read_manifest(folder)
     found = {
         Path(name).stem: ModelFile(folder / name, listed.sha256).read()
@@ -55,3 +57,6 @@ def generator(folder: Path) -> Iterator[ProductNetwork]:
     for name, data in found.items():
         yield ProductNetwork(name, data)
     yield ProductNetwork("sampler", unrolled(found["unet"], found["decoder"], manifest.times))
+    parts = parted(simplified(found["unet"]), ["identity"])
+    yield ProductNetwork("identity-tokens", parts.first)
+    yield ProductNetwork("unet-of-tokens", parts.rest)

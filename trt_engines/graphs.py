@@ -24,6 +24,7 @@ from veilcast.errors import ModelCorrupt
 from veilcast.trt_engines.network import checked
 
 LATENT, TIME = "x", "t"  # inputs of the denoiser
+_ODD_BATCH = 13
 
 
 def unrolled(denoiser: bytes, decoder: bytes | None, times: Sequence[float]) -> bytes:
@@ -77,7 +78,7 @@ def parted(data: bytes, constant: Sequence[str]) -> Parted:
     known = _known_shapes(data)
     fixed = _dependent(graph.node, set(constant))
     varying = _dependent(graph.node, {value.name for value in graph.input} - set(constant))
-    # a tensor whose rank cannot be told cannot cross: what makes it stays behind the cut
+    # a tensor whose shape cannot be told cannot cross: what makes it stays behind the cut
     while unknown := _crossing(graph.node, varying) & fixed - known.keys() - set(constant):
         varying = _dependent(graph.node, varying | unknown)
     early = [node for node in graph.node if not varying & set(node.output)]
@@ -127,15 +128,23 @@ def _dependent(nodes: Sequence[onnx.NodeProto], sources: set[str]) -> set[str]:
 
 
 def _known_shapes(data: bytes) -> dict[str, onnx.ValueInfoProto]:
-    """Every float32 tensor of known rank, by OpenVINO's inference: it sees through reshapes by the batch."""
+    """Every float32 tensor whose first dimension is the batch, with its shape: by OpenVINO's inference for
+    a batch of a size that nothing else has."""
+    network = ov.Core().read_model(data)
+    for port in network.inputs:
+        shape = port.get_partial_shape()
+        if shape[0].is_dynamic:
+            shape[0] = _ODD_BATCH
+        network.reshape({port.get_any_name(): shape})
     found = {}
-    for op in ov.Core().read_model(data).get_ordered_ops():
+    for op in network.get_ordered_ops():
         for port in op.outputs():
             shape = port.get_partial_shape()
-            if shape.rank.is_static and port.get_element_type() == ov.Type.f32:
-                dims = [f"d{i}" if d.is_dynamic else d.get_length() for i, d in enumerate(shape)]
-                for name in port.get_names():
-                    found[name] = helper.make_tensor_value_info(name, TensorProto.FLOAT, dims)
+            if shape.is_static and port.get_element_type() == ov.Type.f32 and len(shape):
+                dims = [d.get_length() for d in shape]
+                if dims[0] == _ODD_BATCH:
+                    for name in port.get_names():
+                        found[name] = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *dims[1:]])
     return found
 
 

@@ -149,6 +149,8 @@ def product(name: str) -> ProductNetwork:
     [
         *OUTPUTS,
         *DETECTORS,
+        "identity-tokens",
+        pytest.param("unet-of-tokens", marks=pytest.mark.slow),  # the denoiser, nearly whole
         pytest.param("sampler", marks=pytest.mark.slow),  # twice the denoiser, and the decoder
         *(pytest.param(name, marks=pytest.mark.slow) for name in READERS),
     ],
