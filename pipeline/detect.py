@@ -17,13 +17,14 @@ from veilcast.pipeline.cuts import CutFinder
 from veilcast.pipeline.detectors.candidates import Candidates, joined, overlaps, suppressed
 from veilcast.pipeline.detectors.network import CENTERFACE, KINDS, YUNET, NetworkDetector, kind_of
 from veilcast.pipeline.pixels import to_rgb
-from veilcast.pipeline.schedule import Pass, Schedule, closest_passes
+from veilcast.pipeline.schedule import Pass, Schedule, closest_passes, detail, detail_pass, quick_passes
 from veilcast.trt_engines.models import Models
 from veilcast.types import Face, Frame, Rgb
 
 SAME_IOU = 0.4  # two boxes that have more in common are one face
 SAME_INSIDE = 0.8  # or the smaller of which lies in the larger with more of its area
 LARGE_PX = 160.0  # side in the network's input from which a face must show clearly
+SMALL_PX = 64.0  # side in the picture at the size for detail: below it a face may be for the better network
 WORKERS = 2  # looks at a time, one thread each: faster than one look on two threads
 WAITING_FRAMES = 16  # that `find_all` holds at most
 
@@ -59,8 +60,14 @@ class FaceFinder:
         return self._look(frame, passes) if passes else None
 
     def still(self, frame: Frame) -> tuple[Face, ...]:
-        """The faces in a picture that has no neighbours to be found in: the closest look there is."""
-        return self._look(frame, closest_passes(frame.displayed_size))
+        """The faces in a picture that has no neighbours to be found in: the closest look there is, but
+        for its most costly pass where nothing that could be a small face was seen without it."""
+        size = frame.displayed_size
+        found = self._candidates(frame, quick_passes(size))
+        if any(small(part, size) for part in found.values()):
+            for network, part in self._candidates(frame, detail_pass(size)).items():
+                found[network] = joined([found[network], part])
+        return _faces(found)
 
     def find_all(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, tuple[Face, ...] | None]]:
         """Each frame in order with what `find` would say of it, and the last frame looked at as well, so
@@ -89,6 +96,10 @@ class FaceFinder:
         return self._schedule.passes(frame.time, frame.displayed_size, urgent=self._cuts.is_cut(frame))
 
     def _look(self, frame: Frame, passes: Sequence[Pass]) -> tuple[Face, ...]:
+        return _faces(self._candidates(frame, passes))
+
+    def _candidates(self, frame: Frame, passes: Sequence[Pass]) -> dict[str, Candidates]:
+        """What each network says, in displayed pixels, scores on the common scale."""
         pictures = {size: to_rgb(frame, size) for size in {p.size for p in passes}}
         width, height = frame.displayed_size
         found: dict[str, list[Candidates]] = {}
@@ -98,7 +109,14 @@ class FaceFinder:
             surely = tempered(replace(seen, scores=network.kind.common(seen.scores)), self._settings.weak)
             at_home = surely.moved(width / step.size[0], height / step.size[1])
             found.setdefault(step.network, []).append(at_home)
-        return tuple(united([joined(parts) for parts in found.values()]).faces("+".join(found)))
+        return {network: joined(parts) for network, parts in found.items()}
+
+
+def small(seen: Candidates, size: tuple[int, int]) -> bool:
+    """Whether one of what was seen in a picture of `size` is so small that there may be more like it."""
+    sides = seen.boxes[:, 2:] - seen.boxes[:, :2]
+    scale = detail(size)[0] / size[0]
+    return bool((np.sqrt(np.prod(sides, axis=1)) * scale < SMALL_PX).any())
 
 
 def tempered(seen: Candidates, weak: float) -> Candidates:
@@ -143,6 +161,10 @@ def open_one(name_or_path: str | Path, models: Models, threads: int = 1) -> Abst
         return NetworkDetector(KINDS[str(name_or_path)], models.file(str(name_or_path)), threads=threads)
     path = Path(name_or_path)
     return NetworkDetector(kind_of(path), path, threads=threads)
+
+
+def _faces(found: Mapping[str, Candidates]) -> tuple[Face, ...]:
+    return tuple(united(list(found.values())).faces("+".join(found)))
 
 
 def _looking(waiting: Iterable[tuple[Frame, Future[tuple[Face, ...]] | None]]) -> int:

@@ -56,7 +56,12 @@ class Schedule:
 
 def thorough_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
     """The better network on small faces: the light one has seen the frames before. Both on large ones."""
-    return Pass(CENTERFACE.name, detail(size)), *large_passes(size)
+    return *detail_pass(size), *large_passes(size)
+
+
+def detail_pass(size: tuple[int, int]) -> tuple[Pass, ...]:
+    """The better network on small faces: what costs most."""
+    return (Pass(CENTERFACE.name, detail(size)),)
 
 
 def large_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
