@@ -11,7 +11,7 @@ import pytest
 from tests.trt_engines.networks import conv_network, conv_reference, pictures
 
 from veilcast.trt_engines import openvino_engine
-from veilcast.trt_engines.canary import F32_PLAIN
+from veilcast.trt_engines.canary import BF16, F32_PLAIN, Rung
 from veilcast.trt_engines.compiled import Compiled, CompiledCache
 from veilcast.trt_engines.engine import Model, Settings
 from veilcast.trt_engines.seal import KEY
@@ -55,12 +55,17 @@ def test_a_network_is_compiled_once(cache: CompiledCache, compilations: list[str
     assert len(compilations) == 1
 
 
-def test_a_kept_network_says_the_same_of_itself(cache: CompiledCache) -> None:
-    told = []
+@pytest.mark.parametrize("rung", [F32_PLAIN, BF16], ids=lambda rung: rung.name)
+def test_a_kept_network_is_the_one_that_was_compiled(cache: CompiledCache, rung: Rung) -> None:
+    if rung is BF16 and not openvino_engine.has_bf16():
+        pytest.skip("this processor has no bfloat16")
+    told, answers = [], []
     for _ in range(2):
-        with F32_PLAIN.open(MODEL, SETTINGS, cache) as engine:
+        with rung.open(MODEL, SETTINGS, cache) as engine:
             told.append((engine.inputs, engine.outputs, engine.label, engine.streams))
+            answers.append(engine.run({"picture": pictures(3)}))
     assert told[0] == told[1]
+    assert all((answers[0][name] == answers[1][name]).all() for name in ("map", "mean"))
 
 
 @pytest.mark.parametrize("what", ["version", "processor", "settings"])
