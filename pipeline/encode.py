@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -22,14 +22,12 @@ import av.error
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
-from veilcast.config import Encode, Limits
+from veilcast.config import Encode
 from veilcast.errors import (
     DiskFull,
-    InputError,
     NotWritable,
     PrivacyTripped,
     UnsupportedMedia,
-    VerificationFailed,
 )
 from veilcast.pipeline.carriers import views
 from veilcast.pipeline.codecs import FAMILIES, Choice, choose, encoder_options
@@ -379,12 +377,6 @@ def packed(data: bytes, pts: int | None, key: bool) -> av.Packet[Any]:
     return packet
 
 
-def comparable(streams: Iterable[str]) -> list[str]:
-    """Streams as they can be told from one another after writing: an mp4 calls all MPEG audio mp3, and
-    the muxer adds data tracks of its own (timecode, chapters)."""
-    return sorted(s.replace("audio mp2", "audio mp3") for s in streams if not s.startswith("data"))
-
-
 def plain(pix_fmt: str) -> str:
     """The pixel format without what its old name says about the range."""
     return pix_fmt.replace("yuvj", "yuv")
@@ -399,43 +391,3 @@ def pixel_formats(encoder: str) -> set[str]:
 def encoders() -> dict[str, bool]:
     """Of each codec, whether an encoder for it is on this machine."""
     return {codec: family.encoder in av.codecs_available for codec, family in FAMILIES.items()}
-
-
-def verify(
-    target: Path,
-    expected: Expected,
-    limits: Limits = Limits(),  # noqa: B008  (frozen)
-    on_frame: Callable[[Frame], None] = lambda frame: None,
-) -> None:
-    """Decodes `target` again, strictly, and compares. Run it in a fresh process. `on_frame` sees each frame.
-
-    Raises VerificationFailed, which says what differs."""
-    try:
-        with Decoder(target, limits, writable=False) as decoder:
-            info = decoder.info
-            found = array("q")
-            for frame in decoder.frames():
-                found.append(frame.pts)
-                on_frame(frame)
-            streams = [f"{s.type} {codec_name(s)}" for s in decoder.container.streams]
-    except InputError as error:
-        raise VerificationFailed(f"what was written does not decode: {error}") from None
-    _compare_times(target, found, info.time_base, expected)
-    for name, value, wanted in (
-        ("picture size", (info.width, info.height), expected.size),
-        ("pixel format", plain(info.format.name), plain(expected.pixel_format)),
-        ("streams", comparable(streams), comparable(expected.streams)),
-    ):
-        if value != wanted:
-            raise VerificationFailed(f"{target} has {name} {value} instead of {wanted}")
-
-
-def _compare_times(target: Path, found: array[int], base: Fraction, expected: Expected) -> None:
-    if len(found) != len(expected.pts):
-        raise VerificationFailed(f"{target} has {len(found)} frames instead of {len(expected.pts)}")
-    if base == expected.time_base and found == expected.pts:
-        return
-    pairs = enumerate(zip(found, expected.pts, strict=True))
-    wrong = [i for i, (a, b) in pairs if abs(a * base - b * expected.time_base) > base / 2]
-    if wrong:
-        raise VerificationFailed(f"{target} shows {len(wrong)} frames at another time, first {wrong[0]}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from array import array
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import cv2
 import numpy as np
 
 from veilcast.config import Limits
-from veilcast.pipeline.encode import Expected, verify
+from veilcast.errors import InputError, VerificationFailed
+from veilcast.pipeline.decode import Decoder, codec_name
+from veilcast.pipeline.encode import Expected, plain
 from veilcast.pipeline.pixels import to_rgb
 from veilcast.pipeline.supervise import OnFrame
 from veilcast.types import Frame
@@ -62,3 +65,49 @@ def small_picture(frame: Frame) -> str:
     rgb = to_rgb(frame, (PICTURE_PX, max(2, round(PICTURE_PX * height / width))))
     _, data = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 70])
     return base64.b64encode(data.tobytes()).decode()
+
+
+def verify(
+    target: Path,
+    expected: Expected,
+    limits: Limits = Limits(),  # noqa: B008  (frozen)
+    on_frame: Callable[[Frame], None] = lambda frame: None,
+) -> None:
+    """Decodes `target` again, strictly, and compares. Run it in a fresh process. `on_frame` sees each frame.
+
+    Raises VerificationFailed, which says what differs."""
+    try:
+        with Decoder(target, limits, writable=False) as decoder:
+            info = decoder.info
+            found = array("q")
+            for frame in decoder.frames():
+                found.append(frame.pts)
+                on_frame(frame)
+            streams = [f"{s.type} {codec_name(s)}" for s in decoder.container.streams]
+    except InputError as error:
+        raise VerificationFailed(f"what was written does not decode: {error}") from None
+    _compare_times(target, found, info.time_base, expected)
+    for name, value, wanted in (
+        ("picture size", (info.width, info.height), expected.size),
+        ("pixel format", plain(info.format.name), plain(expected.pixel_format)),
+        ("streams", comparable(streams), comparable(expected.streams)),
+    ):
+        if value != wanted:
+            raise VerificationFailed(f"{target} has {name} {value} instead of {wanted}")
+
+
+def _compare_times(target: Path, found: array[int], base: Fraction, expected: Expected) -> None:
+    if len(found) != len(expected.pts):
+        raise VerificationFailed(f"{target} has {len(found)} frames instead of {len(expected.pts)}")
+    if base == expected.time_base and found == expected.pts:
+        return
+    pairs = enumerate(zip(found, expected.pts, strict=True))
+    wrong = [i for i, (a, b) in pairs if abs(a * base - b * expected.time_base) > base / 2]
+    if wrong:
+        raise VerificationFailed(f"{target} shows {len(wrong)} frames at another time, first {wrong[0]}")
+
+
+def comparable(streams: Iterable[str]) -> list[str]:
+    """Streams as they can be told from one another after writing: an mp4 calls all MPEG audio mp3, and
+    the muxer adds data tracks of its own (timecode, chapters)."""
+    return sorted(s.replace("audio mp2", "audio mp3") for s in streams if not s.startswith("data"))

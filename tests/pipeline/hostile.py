@@ -18,10 +18,11 @@ from tests.media import Clip, make
 from veilcast.config import Cover, Encode, Limits
 from veilcast.errors import VeilcastError
 from veilcast.pipeline.decode import Decoder
-from veilcast.pipeline.encode import Encoder, verify
+from veilcast.pipeline.encode import Encoder
 from veilcast.pipeline.gate import release
 from veilcast.pipeline.ledger import Ledger
 from veilcast.pipeline.shapes import Ellipse
+from veilcast.pipeline.verification import verify
 
 FACE = Ellipse(48, 32, 20, 20)
 KINDS: dict[str, Clip] = {

@@ -14,10 +14,11 @@ import numpy as np
 from veilcast.config import Cover, Encode
 from veilcast.pipeline.carriers import display_matrix, side_data
 from veilcast.pipeline.decode import Decoder, codec_name
-from veilcast.pipeline.encode import Encoder, verify
+from veilcast.pipeline.encode import Encoder
 from veilcast.pipeline.gate import release
 from veilcast.pipeline.ledger import Ledger
 from veilcast.pipeline.shapes import Region
+from veilcast.pipeline.verification import verify
 from veilcast.types import Colour, Frame, Orientation
 
 UNCOVERED: tuple[Region, ...] = ()

@@ -29,10 +29,11 @@ from veilcast.pipeline import encode, hdr
 from veilcast.pipeline.codecs import FAMILIES, Choice, choose, encoder_options, pixel_format
 from veilcast.pipeline.containers import may_reorder, muxer_for, muxer_options
 from veilcast.pipeline.decode import Decoder
-from veilcast.pipeline.encode import Encoder, encoders, pixel_formats, verify
+from veilcast.pipeline.encode import Encoder, encoders, pixel_formats
 from veilcast.pipeline.gate import release
 from veilcast.pipeline.ledger import Ledger
 from veilcast.pipeline.streams import SourceStream, fate
+from veilcast.pipeline.verification import verify
 from veilcast.types import Frame
 
 Clips = Callable[[str, Clip], Path]
