@@ -174,6 +174,87 @@ def pictures_table(result: Json) -> str:
     return f"{result['processor']}:\n\n{markdown(head, rows)}"
 
 
+def archive_table(result: Json) -> str:
+    """What an archive job costs over the work itself."""
+    rows = [
+        ("two files, each pinned to a core, over one at a time", "two_over_one", "two_over_one_by_cpu"),
+        ("the same over `run` on both cores", "two_over_run", "two_over_run_by_cpu"),
+        ("journal and reports, of the whole", "bookkeeping_share", "bookkeeping_share_by_cpu"),
+        ("Ray over none, its start apart", "ray_overhead", "ray_overhead_by_cpu"),
+    ]
+    told = [
+        (text, *(f"{result[name]:.2f}" if "over_" in name else f"{result[name]:.2%}" for name in names))
+        for text, *names in rows
+        if names[0] in result
+    ]
+    about = (
+        f"{result['files']} copies of {result['clip']}, {result['frames']} frames in all, on "
+        f"{result['machine']['cores']} cores of {result['machine']['processor']}; until the first frame was "
+        f"looked at {result['start_s']:.1f} s, on Ray {result.get('ray_start_s', float('nan')):.1f} s."
+    )
+    return f"{about}\n\n{markdown(('', 'by wall time', 'by processor time'), told)}"
+
+
+def cluster_table(result: Json) -> str:
+    head = ("actors", "times real time", "actors busy", "driver busy", "storage busy", "waits for")
+    rows = [
+        (
+            str(row["actors"]),
+            f"{row['times_real_time']:.1f}",
+            *(f"{row[name]:.0%}" for name in ("busy", "driver_busy", "storage_busy")),
+            row["bottleneck"],
+        )
+        for row in result["rows"]
+    ]
+    return f"{_stage_times(result)}\n\n{markdown(head, rows)}"
+
+
+def _stage_times(result: Json) -> str:
+    times = result["times"]
+    stages = ", ".join(
+        f"{name} {times[f'{name}_s'] * 1000:.2f}" for name in ("scout", "cover", "join", "verify")
+    )
+    return f"Milliseconds a frame, {'measured' if result['measured'] else 'assumed'}: {stages}."
+
+
+def cluster_gpus_table(result: Json) -> str:
+    head = (
+        "jobs",
+        "GPUs",
+        "actors",
+        "times real time",
+        "actors busy",
+        "GPUs busy",
+        "storage busy",
+        "waits for",
+    )
+    rows = [
+        (
+            *(
+                str(number)
+                for number in (row["jobs"], row["jobs"] * row["gpus"], row["jobs"] * row["actors"])
+            ),
+            f"{row['jobs'] * row['times_real_time']:.1f}",
+            *(f"{row[name]:.0%}" for name in ("busy", "gpu_busy", "storage_busy")),
+            row["bottleneck"],
+        )
+        for row in result["gpu_rows"]
+    ]
+    return markdown(head, rows)
+
+
+def cluster_real_table(result: Json) -> str:
+    rows = [
+        (
+            *(str(row[name]) for name in ("actors", "files")),
+            *(f"{row[name]:.1f}" for name in ("model_s", "ray_s")),
+            f"{row['ray_s'] / row['model_s'] - 1:+.0%}",
+        )
+        for row in result["rows"]
+    ]
+    return markdown(("actors", "files", "model, s", "Ray, s", "Ray over the model"), rows)
+
+
 TABLES: Mapping[str, Callable[[Json], str]] = {
     "speed": speed_table,
     "recall": lambda result: recall_table.table(result, RESULTS / "recall_seen.csv"),
@@ -183,11 +264,15 @@ TABLES: Mapping[str, Callable[[Json], str]] = {
     "engines_account": engines_account_table,
     "quantised": quantised_table,
     "pictures": pictures_table,
+    "archive": archive_table,
+    "cluster": cluster_table,
+    "cluster_gpus": cluster_gpus_table,
+    "cluster_real": cluster_real_table,
 }
 
 
 # tables that are another view of a benchmark's JSON
-SOURCES = {"engines_short": "engines", "engines_account": "engines"}
+SOURCES = {"engines_short": "engines", "engines_account": "engines", "cluster_gpus": "cluster"}
 
 
 def markdown(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:

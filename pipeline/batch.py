@@ -127,7 +127,7 @@ def run_archive(
     looks at `counts`. Raises ConfigError, InputMissing, JournalBusy, OutputError, ModelError at once.
     `stop`: ends the job at the next step, to be resumed.
     """
-    began_s = time.monotonic()
+    began_s, stop = time.monotonic(), stop or threading.Event()
     folder = (options.journal or default_folder(source, target)).absolute()
     Covers.of(config)  # zones without sense are told now
     check_apart(source, target, folder)
@@ -143,12 +143,14 @@ def run_archive(
             begin(journal, source, target, config)
             left = scan(taken, journal, options.priorities)
             journal.move((State.RUNNING,), State.QUEUED)  # of a process that was killed
-            bucket = Bucket(options.limit_bytes_s) if options.limit_bytes_s else None
+            bucket = (
+                Bucket(options.limit_bytes_s, sleep=_sleep_until(stop)) if options.limit_bytes_s else None
+            )
             charge = bucket.charge if bucket else lambda size: None
             own = keyed(config, folder)
             place = Place(taken, given, folder, own, options.models, options.overwrite, charge)
             with Clock(journal, began_s) as clock:
-                _work(place, journal, options, on_event, stop or threading.Event(), clock)
+                _work(place, journal, options, on_event, stop, clock)
             counts = journal.counts()
             if not counts[State.QUEUED] and not counts[State.RUNNING]:
                 (folder / KEY).unlink(missing_ok=True)  # the job is done: nobody draws these people again

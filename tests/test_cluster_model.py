@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from benchmarks.cluster import Times, simulate
+from benchmarks.cluster import Times, feeding, simulate
 
 TIMES = Times()
 
@@ -44,3 +44,17 @@ def test_a_single_file_takes_its_search_however_many_actors_there_are() -> None:
     result = simulate(100, 1, 1.0, TIMES)
     assert result.wall_h * 3600 >= 90_000 * TIMES.scout_s
     assert result.bottleneck == "the last files"
+
+
+def test_gpus_that_are_fed_by_too_many_hold_them_up_and_are_named() -> None:
+    """Work that one GPU can do in seven tenths of the time leaves actors busy; twice as much does not."""
+    fed = feeding(TIMES)
+    enough = simulate(fed, 20 * fed, 0.1, TIMES, gpus=1, spread=0.8)
+    too_many = simulate(3 * fed, 60 * fed, 0.1, TIMES, gpus=1, spread=0.8)
+    assert enough.busy > 0.9
+    assert too_many.busy < 0.6
+    assert too_many.bottleneck == "GPUs"
+
+
+def test_files_of_all_lengths_add_up() -> None:
+    assert simulate(4, 500, 0.1, TIMES, spread=0.8).hours == pytest.approx(50, rel=0.01)

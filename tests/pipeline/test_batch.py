@@ -235,3 +235,14 @@ def test_a_higher_priority_goes_first(source: Path, tmp_path: Path) -> None:
     run(source, tmp_path / "out", tmp_path / "job", began, priorities=(("cam1/*", 5), ("*/002*", 9)))
     assert order[0] == "cam0/002.mp4"
     assert set(order[1:3]) == {"cam1/001.mp4", "cam1/003.mp4"}
+
+
+def test_a_job_that_waits_for_its_rate_can_be_stopped(source: Path, tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def stop_at_once(event: Event) -> None:
+        threading.Timer(0.2, stop.set).start()
+
+    outcome = run(source, tmp_path / "out", tmp_path / "job", stop_at_once, stop=stop, limit_bytes_s=0.1)
+    assert outcome.counts[State.DONE] == 0
+    assert outcome.counts[State.QUEUED] == 4
