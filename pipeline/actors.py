@@ -50,7 +50,6 @@ STORE_BYTES = 100 << 20  # Ray's object store: only jobs and reports lie in it
 FACES_BYTES = 48 << 20  # and, for each actor, the faces of one question and of its answer
 FACES_S = 500.0  # that a question may take, while its generator moves to another node
 EVERY_S = 2.0  # between two steps of progress: each costs the driver some milliseconds
-POLL_S = 0.05
 SILENT_S = 30.0  # without a message after which an actor counts as lost, whatever Ray says of its node
 ARRIVES_S = 0.5  # between two looks whether an actor has found room
 
@@ -105,7 +104,9 @@ class Host:
     def perform(self, job: Json, limits: Json) -> Iterator[Json]:
         """Does `job` for a driver that keeps what it ordered written, whoever of us dies. Answers
         steps of progress or {} every EVERY_S, then {"result": ...} or {"error": kind, "message": text}."""
-        steps: queue.Queue[Progress] = queue.Queue()  # segments, and one step every EVERY_S: no more
+        steps: queue.Queue[Progress | None] = (
+            queue.Queue()
+        )  # segments, one step every EVERY_S; None = the end
         due_s = 0.0
 
         def heard(step: Progress) -> None:
@@ -119,17 +120,14 @@ class Host:
         kept = {**job, "kept": True}
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(self._workers.perform, kept, Limits.model_validate(limits), heard)
-            told_s = time.monotonic()
-            while not (answer.done() and steps.empty()):
+            answer.add_done_callback(lambda _: steps.put(None))
+            while True:
                 try:
-                    step = steps.get(timeout=POLL_S)
-                except queue.Empty:
-                    if time.monotonic() < told_s + EVERY_S:
-                        continue
-                    yield {}
-                else:
+                    if (step := steps.get(timeout=EVERY_S)) is None:
+                        break
                     yield {"progress": [step.stage, step.done, step.total]}
-                told_s = time.monotonic()
+                except queue.Empty:
+                    yield {}
         try:
             yield {"result": answer.result()}
         except VeilcastError as error:
