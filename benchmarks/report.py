@@ -99,7 +99,7 @@ def engines_table(result: Json) -> str:
         for row in result["rows"]
         if (reference := _reference(result, row))
     ]
-    head = ("network", "batch", "engine", "ms", "GFLOP", "of roofline", "times torch float32")
+    head = ("network", "batch", "engine", "ms", "GFLOP", "of roofline", "times float32")
     return f"{result['text']}\n\n{markdown(head, rows)}"
 
 
