@@ -1,10 +1,11 @@
 """Glass to glass: how old is a picture of a camera when a viewer of `veilcast live` sees it?
 
-    python -m benchmarks.live_latency --video CLIP [--size 640x360] [--rate 25] [--seconds 30] [-- OPTIONS]
+    python -m benchmarks.live_latency --video CLIP [CLIP] [--size 640x360] [--seconds 30] [-- OPTIONS]
 
-Each picture has its number burned in. An RTSP server (tests/rtsp_server.py) plays them in time and says when
-it began; `veilcast live OPTIONS` covers them and publishes to the same server; a plain reader decodes what is
-played back there and reads the numbers. So encoding inside the camera is not in the figure, and all else is.
+Two clips are shown side by side. Each picture has its number burned in. An RTSP server (tests/rtsp_server.py)
+plays them in time and says when it began; `veilcast live OPTIONS` covers them and publishes to the same
+server; a plain reader decodes what is played back there and reads the numbers. So encoding inside the camera
+is not in the figure, and all else is.
 Prints JSON. The first seconds, until pictures are shown, do not count.
 """
 
@@ -37,24 +38,35 @@ PATIENCE_S = 120.0  # until the first picture is shown
 SETTLE_S = 5.0  # behind it, before anything counts
 
 
-def pictures(video: Path, size: tuple[int, int], rate: int) -> Iterator[av.VideoFrame]:
-    """The clip at another size and rate, with numbers, as often as it takes to have MOST pictures."""
+def pictures(videos: Sequence[Path], size: tuple[int, int], rate: int) -> Iterator[av.VideoFrame]:
+    """The clips at another size and rate, with numbers, as often as it takes to have MOST pictures."""
+    each = (size[0] // len(videos), size[1])
+    kept = [_scaled(video, each, rate) for video in videos]
+    for n in range(MOST):
+        whole = np.hstack([some[n % len(some)] for some in kept])
+        picture = av.VideoFrame.from_ndarray(whole, "rgb24").reformat(format="yuv420p")
+        stamp(views(picture, pixel_format("yuv420p"))[0], n)
+        picture.pts, picture.time_base = n, Fraction(1, rate)
+        yield picture
+
+
+def _scaled(video: Path, size: tuple[int, int], rate: int) -> list[np.ndarray]:
+    """Cut to the shape of `size` around the middle, so that faces keep theirs."""
     with av.open(str(video)) as source:
         shown, kept = Fraction(0), list[np.ndarray]()
         for frame in source.decode(video=0):
             at = (frame.pts or 0) * Fraction(frame.time_base or 1)
             if at >= shown and len(kept) < MOST:
                 whole = frame.reformat(format="rgb24").to_ndarray()
-                kept.append(cv2.resize(whole, size, interpolation=cv2.INTER_AREA))
+                height, width = whole.shape[:2]
+                w, h = min(width, height * size[0] // size[1]), min(height, width * size[1] // size[0])
+                y, x = (height - h) // 2, (width - w) // 2
+                kept.append(cv2.resize(whole[y : y + h, x : x + w], size, interpolation=cv2.INTER_AREA))
                 shown += Fraction(1, rate)
-    for n in range(MOST):
-        picture = av.VideoFrame.from_ndarray(kept[n % len(kept)], "rgb24").reformat(format="yuv420p")
-        stamp(views(picture, pixel_format("yuv420p"))[0], n)
-        picture.pts, picture.time_base = n, Fraction(1, rate)
-        yield picture
+    return kept
 
 
-def write_units(path: Path, video: Path, size: tuple[int, int], rate: int) -> Path:
+def write_units(path: Path, videos: Sequence[Path], size: tuple[int, int], rate: int) -> Path:
     context = av.CodecContext.create("libx264", "w")
     assert isinstance(context, av.VideoCodecContext)
     context.width, context.height = size
@@ -62,7 +74,7 @@ def write_units(path: Path, video: Path, size: tuple[int, int], rate: int) -> Pa
     context.options = {"crf": "21", "preset": "veryfast", "tune": "zerolatency", "g": str(rate),
                        "x264-params": "scenecut=0:threads=1"}  # fmt: skip
     with path.open("wb") as out:
-        for picture in [*pictures(video, size, rate), None]:
+        for picture in [*pictures(videos, size, rate), None]:
             for packet in context.encode(picture):
                 out.write(struct.pack(">I", packet.size) + bytes(packet))
     return path
@@ -97,11 +109,11 @@ def covering(source: str, target: str, options: Sequence[str]) -> Iterator[None]
 
 
 def measured(
-    video: Path, size: tuple[int, int], rate: int, seconds: float, options: Sequence[str]
+    videos: Sequence[Path], size: tuple[int, int], rate: int, seconds: float, options: Sequence[str]
 ) -> dict[str, object]:
     seen: list[tuple[float, int | None]] = []
     with tempfile.TemporaryDirectory() as folder:
-        units = write_units(Path(folder) / "clip.units", video, size, rate)
+        units = write_units(Path(folder) / "clip.units", videos, size, rate)
         with served(units, "--rate", str(rate)) as server:
             assert server.process.stdout is not None
             with covering(server.url("cam"), server.url("live"), options):
@@ -134,7 +146,7 @@ def told(
 
 def main() -> None:
     options = argparse.ArgumentParser()
-    options.add_argument("--video", type=Path, required=True)
+    options.add_argument("--video", type=Path, nargs="+", required=True)
     options.add_argument("--size", default="640x360")
     options.add_argument("--rate", type=int, default=25)
     options.add_argument("--seconds", type=float, default=30)
@@ -142,7 +154,11 @@ def main() -> None:
     given = options.parse_args()
     width, height = map(int, given.size.split("x"))
     result = measured(given.video, (width, height), given.rate, given.seconds, given.rest)
-    print(json.dumps({"video": given.video.name, "size": given.size, "options": given.rest} | result))
+    print(
+        json.dumps(
+            {"video": [path.name for path in given.video], "size": given.size, "options": given.rest} | result
+        )
+    )
 
 
 if __name__ == "__main__":

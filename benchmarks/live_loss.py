@@ -68,7 +68,7 @@ def main() -> None:
     options.add_argument("rest", nargs="*", help="options of `veilcast live`, behind --")
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as folder, served() as sink:
-        units = write_units(Path(folder) / "clip.units", given.video, (640, 360), 25)
+        units = write_units(Path(folder) / "clip.units", [given.video], (640, 360), 25)
         with served(units) as camera, covering(camera.url("cam"), sink.url("live"), given.rest):
             seen = Seen(sink.url("back"), time.monotonic() + 600)
             found = rounds(camera, seen, units, given.rounds)

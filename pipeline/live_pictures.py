@@ -178,5 +178,6 @@ class Pictures:
         before, self.level = self.level, self._overload.saw(delay_s, now_s)
         if before is not self.level:
             self._stats.count(f"level {self.level.name.lower()}")
+            self._ready_s = now_s  # what came before is late by what has just given way
             if Level.SLATE in (before, self.level):
                 self.abandon("overload")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from tests.live_media import CLIP, served, shown, unredacted, write_file, write_units
@@ -180,6 +181,28 @@ def test_a_damaged_stream_is_a_slate_until_the_next_key_frame(tmp_path: Path) ->
     status = run.session.status()
     assert status["ledger"]["slated"] > 5
     assert status["slates"]["damaged"] > 0
+    assert unredacted(lumas) == []
+
+
+def test_a_clock_that_jumps_to_and_fro_shows_nobody(film: Path, tmp_path: Path) -> None:
+    """Three clips in one stream, each with a clock of its own: an hour on, then back to the start."""
+    parts = []
+    for number, offset_s in enumerate((0, 3600, 10)):
+        part = tmp_path / f"{number}.ts"
+        with av.open(str(film)) as source, av.open(str(part), "w") as out:
+            stream = out.add_stream_from_template(source.streams.video[0])
+            for packet in source.demux(video=0):
+                if packet.dts is not None:
+                    packet.pts = (packet.pts or 0) + round(offset_s / packet.time_base)
+                    packet.dts += round(offset_s / packet.time_base)
+                    packet.stream = stream
+                    out.mux(packet)
+        parts.append(part.read_bytes())
+    (tmp_path / "jumps.ts").write_bytes(b"".join(parts))
+    run = played(tmp_path / "jumps.ts", tmp_path / "out.mkv")
+    lumas = decoded(tmp_path / "out.mkv")
+    assert run.session.status()["jumps"] >= 2
+    assert len(numbers(lumas)) > CLIP.count
     assert unredacted(lumas) == []
 
 
