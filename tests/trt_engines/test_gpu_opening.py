@@ -62,10 +62,10 @@ def test_a_gpu_gives_the_numbers_of_the_network(
             assert error(answer, conv_reference(pictures(count, seed=count))) < tolerance
 
 
-def test_the_denoiser_of_the_repository_runs_there(device: FakeDevice, tmp_path: Path) -> None:
-    model = Model(onnx_bytes("unet"), ".onnx")
+def test_a_network_of_the_repository_runs_there(device: FakeDevice, tmp_path: Path) -> None:
+    model = Model(onnx_bytes("coarse"), ".onnx")
     with opened(device, tmp_path, model=model) as engine, F32_PLAIN.open(model, Settings()) as right:
-        assert error(engine.run(inputs("unet", 2)), right.run(inputs("unet", 2))) < 1e-4
+        assert error(engine.run(inputs("coarse", 2)), right.run(inputs("coarse", 2))) < 1e-4
 
 
 def test_pictures_go_there_as_bytes(device: FakeDevice, tmp_path: Path) -> None:
