@@ -255,8 +255,14 @@ def cluster_real_table(result: Json) -> str:
     return markdown(("actors", "files", "model, s", "Ray, s", "Ray over the model"), rows)
 
 
+def memory_table(result: Json) -> str:
+    """What memory.py wrote: MiB of all processes together."""
+    return markdown(("video", "peak, MiB"), [(name, f"{mib:,.0f}") for name, mib in result.items()])
+
+
 TABLES: Mapping[str, Callable[[Json], str]] = {
     "speed": speed_table,
+    "memory": memory_table,
     "recall": lambda result: recall_table.table(result, RESULTS / "recall_seen.csv"),
     "peers": peers_table,
     "engines": engines_table,
