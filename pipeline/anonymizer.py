@@ -27,7 +27,7 @@ from veilcast.pipeline.gate import release
 from veilcast.pipeline.ledger import Ledger
 from veilcast.pipeline.stages import Covers
 from veilcast.trackers.base import Observation
-from veilcast.trackers.smoothing import LookAhead
+from veilcast.trackers.beside import LookAhead
 from veilcast.trt_engines.models import Models
 from veilcast.types import Frame, PixelFormat, Rgb, Track
 

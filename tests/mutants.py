@@ -256,7 +256,7 @@ MUTANTS = [
     Mutant("a stream does not look ahead", Threat.MISSED, "look-ahead",
            "trackers.smoothing:Path.lead_s", returns(0.0),
            f"{ORACLE}:test_a_stream_covers_dropouts_by_coasting_and_first_frames_by_looking_ahead"),
-    Mutant("a stream does not coast", Threat.MISSED, "look-ahead", "trackers.smoothing:place", _no_tail,
+    Mutant("a stream does not coast", Threat.MISSED, "look-ahead", "trackers.beside:place", _no_tail,
            f"{SMOOTHING}:test_the_look_ahead_with_no_frames_is_causal_and_coasts"),
     Mutant("matches by order of detection", Threat.CROSSED, "association",
            "trackers.online:assign", lambda assign: lambda costs: [(n, n) for n in range(min(costs.shape))],

@@ -1,8 +1,11 @@
-"""Tracks of a stream whose looks come late: what is known of any frame, by the looks that have come."""
+"""Tracks of a stream: what is known of a frame, by the looks before and after it that have come. Looks may
+come late (`Beside`), or with the frames, of which each then waits for some more (`LookAhead`)."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from collections import deque
+from collections.abc import Iterator
 from fractions import Fraction
 
 from veilcast.config import Tracking
@@ -31,18 +34,17 @@ class Beside:
         self._paths: dict[int, tuple[int, Path]] = {}  # by id, with the number of detections they are made of
 
     def look(self, seen: Observation, segment: int) -> None:
-        """What was found in a frame; a frame that was not looked at is nobody's news."""
-        if seen.faces is None:
-            return
+        """What was found in a frame; of one that was not looked at, that time has passed."""
         while self._segment < segment:
             self._tracker.cut()
             self._segment += 1
-        self._looks.append(seen.time)
+        if seen.faces is not None:
+            self._looks.append(seen.time)
         self._tracker.advance(seen.index, seen.time, seen.faces)
 
     def tracks(self, index: int, time: Fraction, segment: int) -> tuple[Track, ...]:
         """The faces in a frame, by what is known so far."""
-        later = len(self._looks) - bisect_left(self._looks, time)
+        later = len(self._looks) - bisect_right(self._looks, time)
         lives = [life for life in [*self._retired, *self._tracker.lives] if life.segment == segment]
         found = (self._place(life, index, time, later) for life in lives)
         return tuple(track for track in found if track is not None)
@@ -71,3 +73,34 @@ class Beside:
         if known is None or known[0] != life.seen:
             known = self._paths[life.id] = (life.seen, Path.of(life))
         return known[1]
+
+
+class LookAhead:
+    """The tracks of a stream, `frames` frames late: a face is covered before its first detection and
+    smoothly across gaps, as far as the window reaches. With frames = 0 it is the causal tracker."""
+
+    def __init__(
+        self, settings: Tracking, size: tuple[int, int], strong: float = 0.0, frames: int = 0
+    ) -> None:
+        self._known = Beside(settings, size, strong)
+        self._frames = frames
+        self._window: deque[tuple[Observation, int]] = deque()  # with the number of cuts before it
+        self._segment = 0
+
+    def push(self, seen: Observation) -> list[tuple[int, tuple[Track, ...]]]:
+        """Takes the next frame; returns (index, tracks) of the frame that is `frames` older, if any."""
+        self._segment += seen.cut
+        self._known.look(seen, self._segment)
+        self._window.append((seen, self._segment))
+        return [self._emit()] if len(self._window) > self._frames else []
+
+    def flush(self) -> Iterator[tuple[int, tuple[Track, ...]]]:
+        """The frames that are left, at the end of the stream."""
+        while self._window:
+            yield self._emit()
+
+    def _emit(self) -> tuple[int, tuple[Track, ...]]:
+        seen, segment = self._window.popleft()
+        tracks = self._known.tracks(seen.index, seen.time, segment)
+        self._known.forget(seen.time)
+        return seen.index, tracks

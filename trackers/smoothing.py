@@ -1,14 +1,13 @@
 """Backward in time: cover that leads and lags every detection.
 
-`smooth` has the whole file, `LookAhead` a bounded window of a stream; both place each track in a
-frame with `place`, from the detections before and after it.
+`smooth` has the whole file; a stream has what beside.py remembers. Both place each track in a frame with
+`place`, from the detections before and after it.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate
@@ -176,64 +175,3 @@ def follow(
         tracker.advance(seen.index, seen.time, seen.faces)
     tracker.cut()
     return sorted(lives, key=lambda life: life.id)
-
-
-class LookAhead:
-    """The tracks of a stream, `frames` frames late: a face is covered before its first detection and
-    smoothly across gaps, as far as the window reaches. With frames = 0 it is the causal tracker."""
-
-    def __init__(
-        self, settings: Tracking, size: tuple[int, int], strong: float = 0.0, frames: int = 0
-    ) -> None:
-        self._settings = settings
-        self._size = size
-        self._frames = frames
-        self._window: deque[tuple[Observation, int]] = deque()  # with the number of cuts before it
-        self._retired: list[Life] = []
-        self._paths: dict[int, tuple[int, Path]] = {}  # by id, with the number of detections they are made of
-        self._segment = 0
-        # enough that of each track one detection before the window is still known
-        self._tracker = KalmanTracker(settings, size, strong, frames + 2, self._retired.append)
-
-    def push(self, seen: Observation) -> list[tuple[int, tuple[Track, ...]]]:
-        """Takes the next frame; returns (index, tracks) of the frame that is `frames` older, if any."""
-        if seen.cut:
-            self._tracker.cut()
-            self._segment += 1
-        self._tracker.advance(seen.index, seen.time, seen.faces)
-        self._window.append((seen, self._segment))
-        return [self._emit()] if len(self._window) > self._frames else []
-
-    def flush(self) -> Iterator[tuple[int, tuple[Track, ...]]]:
-        """The frames that are left, at the end of the stream."""
-        while self._window:
-            yield self._emit()
-
-    def _emit(self) -> tuple[int, tuple[Track, ...]]:
-        seen, segment = self._window.popleft()
-        later_looks = sum(later.faces is not None for later, _ in self._window)
-        lives = [life for life in [*self._retired, *self._tracker.lives] if life.segment == segment]
-        tracks = (self._place(life, seen, later_looks) for life in lives)
-        result = tuple(track for track in tracks if track is not None)
-        self._forget(seen.time)
-        return seen.index, result
-
-    def _place(self, life: Life, seen: Observation, later_looks: int) -> Track | None:
-        misses = max(0, life.misses - later_looks)
-        lag_s = self._settings.coast_s
-        path = self._path(life)
-        return place(path, seen.index, seen.time, misses, self._settings, self._size, lag_s)
-
-    def _path(self, life: Life) -> Path:
-        """Smoothed again only where there is a new detection."""
-        known = self._paths.get(life.id)
-        if known is None or known[0] != life.seen:
-            known = self._paths[life.id] = (life.seen, Path.of(life))
-        return known[1]
-
-    def _forget(self, time: Fraction) -> None:
-        """Drops ended tracks whose cover is over."""
-        keep_s = Fraction(self._settings.coast_s + self._settings.hold_s)
-        self._retired[:] = [life for life in self._retired if life.last.time + keep_s >= time]
-        known = {life.id for life in [*self._retired, *self._tracker.lives]}
-        self._paths = {id: path for id, path in self._paths.items() if id in known}

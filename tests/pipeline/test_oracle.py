@@ -23,7 +23,8 @@ from veilcast.pipeline.cuts import CutFinder
 from veilcast.pipeline.gate import release
 from veilcast.pipeline.ledger import Ledger
 from veilcast.trackers.base import Observation
-from veilcast.trackers.smoothing import LookAhead, smooth
+from veilcast.trackers.beside import LookAhead
+from veilcast.trackers.smoothing import smooth
 from veilcast.types import Box, Orientation, PixelFormat, Plane, Track
 
 METHODS = ["solid", "mosaic", "blur"]

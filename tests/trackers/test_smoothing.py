@@ -5,7 +5,8 @@ import pytest
 
 from veilcast.config import Tracking
 from veilcast.trackers.base import Observation
-from veilcast.trackers.smoothing import LookAhead, smooth, unknown
+from veilcast.trackers.beside import LookAhead
+from veilcast.trackers.smoothing import smooth, unknown
 from veilcast.types import Box, Face, Track, TrackState
 
 SIZE = (640, 360)
