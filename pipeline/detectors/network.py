@@ -66,15 +66,22 @@ KINDS = {kind.name: kind for kind in (CENTERFACE, CENTERFACE_FLOAT, YUNET, RETIN
 
 class NetworkDetector:
     """A context manager that keeps one engine for each size of picture that it has met. `candidates`
-    may be called from `streams` threads at a time.
+    may be called from `streams` threads at a time. open_network: as open_engine.
 
     Raises ModelMissing, ModelCorrupt, EngineError.
     """
 
     def __init__(
-        self, kind: Kind, source: ModelFile | Path | bytes, *, threads: int = 1, streams: int = 1
+        self,
+        kind: Kind,
+        source: ModelFile | Path | bytes,
+        *,
+        threads: int = 1,
+        streams: int = 1,
+        open_network: Callable[..., Engine] = open_engine,
     ) -> None:
         self.kind = kind
+        self._open = open_network
         self._data = load(source).data
         self._threads = threads
         self._streams = streams
@@ -107,7 +114,7 @@ class NetworkDetector:
     def _engine(self, width: int, height: int) -> Engine:
         with self._lock:
             if (width, height) not in self._engines:
-                engine = open_engine(
+                engine = self._open(
                     self._data,
                     threads=self._threads,
                     streams=self._streams,

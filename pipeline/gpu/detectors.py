@@ -12,30 +12,14 @@ from functools import partial
 
 from veilcast.config import Detect
 from veilcast.pipeline.detect import FaceFinder, open_detector
-from veilcast.pipeline.detectors.network import CENTERFACE, CENTERFACE_FLOAT, YUNET, Kind, NetworkDetector
+from veilcast.pipeline.detectors.network import CENTERFACE, CENTERFACE_FLOAT, YUNET, NetworkDetector
 from veilcast.trt_engines.engine import Engine
-from veilcast.trt_engines.models import ModelFile, Models
+from veilcast.trt_engines.models import Models
 from veilcast.trt_engines.open import open_engine
 
 Open = Callable[..., Engine]
 # a network's place in the schedule -> what runs there
 ON_GPU = {CENTERFACE.name: CENTERFACE_FLOAT, YUNET.name: YUNET}
-
-
-class GpuDetector(NetworkDetector):
-    """One engine for each size of picture, opened by `open_network`."""
-
-    def __init__(self, kind: Kind, source: ModelFile, open_network: Open) -> None:
-        super().__init__(kind, source)
-        self._open = open_network
-
-    def _engine(self, width: int, height: int) -> Engine:
-        with self._lock:
-            if (width, height) not in self._engines:
-                shapes = {self.kind.input: (1, 3, height, width)}
-                engine = self._open(self._data, shapes=shapes, pictures=(self.kind.input,))
-                self._engines[width, height] = self._stack.enter_context(engine)
-            return self._engines[width, height]
 
 
 def opener(device: str) -> Callable[[Detect, Models], AbstractContextManager[FaceFinder]]:
@@ -52,7 +36,9 @@ def open_gpu_detector(
     """As detect.open_detector. Raises EngineError where there is no GPU; nothing falls back."""
     with ExitStack() as stack:
         networks = {
-            place: stack.enter_context(GpuDetector(kind, models.file(kind.name), open_network))
+            place: stack.enter_context(
+                NetworkDetector(kind, models.file(kind.name), open_network=open_network)
+            )
             for place, kind in ON_GPU.items()
         }
         yield FaceFinder(networks, settings)
