@@ -51,7 +51,7 @@ class Kind:
 CENTERFACE_FLOAT = Kind(
     "centerface", "rgb", False, lambda out, _w, _h, thresh: centerface.decode(out, thresh)
 )
-# in eight bits: as good by benchmarks/recall.py, and 1.6 to 3.3 times as fast
+# in eight bits: benchmarks/recall.py judges the product with it, benchmarks/speed.py says what it saves
 CENTERFACE = replace(CENTERFACE_FLOAT, name="centerface_int8")
 YUNET = Kind(
     "yunet",
