@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from veilcast.diffusion.patch import COLOURS, GEOMETRY
+from veilcast.diffusion.patch import COLOURS, GEOMETRY, SPREAD
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -43,14 +43,18 @@ class AttributeTokens(nn.Module):
     """Pose and expression (patch.geometry) as tokens. They come from a mesh without face shape; no pixel
     under the mask reaches them."""
 
+    spread: Tensor
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.net = nn.Sequential(
             nn.Linear(GEOMETRY, 2 * width), nn.SiLU(), nn.Linear(2 * width, ATTRIBUTE_TOKENS * width)
         )
+        # entries of about 1: a small one would be learnt last, and lips and eyelids are small ones
+        self.register_buffer("spread", torch.from_numpy(SPREAD), persistent=False)
 
     def forward(self, geometry: Float[Tensor, "n 61"]) -> Float[Tensor, "n 8 w"]:
-        tokens: Tensor = self.net(2 * geometry).unflatten(1, (ATTRIBUTE_TOKENS, -1))
+        tokens: Tensor = self.net(geometry / self.spread).unflatten(1, (ATTRIBUTE_TOKENS, -1))
         return tokens
 
 

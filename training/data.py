@@ -29,7 +29,6 @@ for _left in _PAIRS:
 _MIRROR[24], _MIRROR[26] = 26, 24  # jaw left, right
 _MIRROR[33], _MIRROR[39] = 39, 33  # mouth left, right
 _SIGNS = torch.tensor([1.0, -1, -1, -1, 1, 1, 1, -1, 1])
-LEAST_SPREAD = 0.05
 
 
 @dataclass
@@ -101,11 +100,6 @@ class Faces:
 
     def identities(self, rows: Int[Tensor, " n"]) -> Float[Tensor, "n 128"]:
         return centre(self._get("dlib", rows).float(), self.mean)
-
-    def geometry_spread(self, count: int = 4096) -> Float[Tensor, " 61"]:
-        """Standard deviation of each of the geometry's numbers among training faces; at least LEAST_SPREAD:
-        one that hardly varies must not count for more than those that show."""
-        return self._get("geometry", self.train[:count]).float().std(0).clamp(min=LEAST_SPREAD)
 
     def latents(self, rows: Int[Tensor, " n"], mirrored: bool = False) -> Float[Tensor, "n c a a"] | None:
         name = "latent_mirrored" if mirrored else "latent"

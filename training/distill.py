@@ -13,11 +13,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from veilcast.diffusion.patch import SPREAD
 from veilcast.training import networks
 from veilcast.training.autoencoder import pictures
 from veilcast.training.critic import critic_loss, maker_loss
 from veilcast.training.diffusion import held_out_figures, pick, render, rendered_sheet
 from veilcast.training.identity import orthogonal, personas
+from veilcast.training.mesh import find, manner
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 SECOND = 0.5  # noise level of the second step
 ANCHOR_STEPS = 2
+BLENDSHAPES = 52
+MANNERS = 20.0  # a difference of .05 in manners counts like one standard deviation of the blendshapes
 
 
 class DistillPhase:
@@ -41,7 +45,8 @@ class DistillPhase:
         self.draw = cast("IdentityVae", tools.finished("identity")).draw
         self.trained = nn.ModuleDict({"unet": tools.new("unet")})
         self.denoiser = self._denoiser() if tools.settings.weights.anchor else None
-        self.spread = tools.faces.geometry_spread()
+        self.expression = tools.finished("expression")
+        self.spread = torch.from_numpy(SPREAD[:BLENDSHAPES]).to(tools.device)
         self.critic = tools.adversary()
 
     def losses(self, generator: torch.Generator, size: int, step: int) -> dict[str, Tensor]:
@@ -128,7 +133,7 @@ class DistillPhase:
         source, by our reader too; two renderings of one persona alike; geometry kept."""
         weights, swap = self.tools.settings.weights, self.tools.settings.parts.swap
         seen = self.tools.identify(made, batch, generator)
-        _, geometry, read = (x.float() for x in self.reader(made))
+        read = self.reader(made)[2].float()
         with torch.no_grad():
             source = self.reader(batch.rgb)[2].float()
         to_source = functional.relu((seen * batch.identity).sum(1)[half:]).mean()
@@ -138,8 +143,19 @@ class DistillPhase:
             "command": weights.identity * swap * (1 - (seen * who).sum(1)).mean(),
             "source": weights.identity * swap * (to_source + read_source),
             "link": weights.link * swap * (1 - (pairs[::2] * pairs[1::2]).sum(1)).mean(),
-            "geometry": weights.geometry * ((geometry - batch.geometry) / self.spread).square().mean(),
+            "geometry": weights.geometry * self._moves(made, batch),
         }
+
+    def _moves(self, made: Tensor, batch: Batch) -> Tensor:
+        """Pose, gaze, eyelids, lips and blendshapes of the rendering are the source's, as the mesh network
+        sees both."""
+        seen = find(self.tools.mesh, made)
+        with torch.no_grad():
+            source = find(self.tools.mesh, batch.rgb)
+            shapes = self.expression(source[:, :, :2])
+        manners = (manner(seen) - manner(source)).abs().mean()
+        expression = (self.expression(seen[:, :, :2]) - shapes) / self.spread
+        return MANNERS * manners + functional.smooth_l1_loss(expression, torch.zeros_like(expression))
 
     def critic_loss(self) -> Tensor:
         assert self.critic is not None

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from veilcast.diffusion.weights import read_tensors
-from veilcast.training import sets, tools
+from veilcast.training import mesh, sets, tools
 from veilcast.training.recogniser import from_onnx
 from veilcast.training.teacher import load_encoder
 
@@ -31,7 +31,8 @@ def open_tools(
 ) -> tools.Tools:
     """Set and frozen networks. `run`: the folder of checkpoints, sheets and finished weights. `latents`:
     only pictures whose latent is in the cache, for phases that need it on a CPU; a GPU computes them."""
-    dlib, metric = tools.frozen(from_onnx(models.bytes("dlib")), read_tensors(lpips), device)
+    dlib, face = from_onnx(models.bytes("dlib")), mesh.from_onnx(models.bytes("landmarks478"))
+    metric, recogniser, meshes = tools.frozen(dlib, read_tensors(lpips), face, device)
     encoder = load_encoder(teacher).to(device)
     torch.set_float32_matmul_precision("high")
     return tools.Tools(
@@ -40,7 +41,8 @@ def open_tools(
         weights=run / "weights",
         teacher=encoder,
         lpips=metric,
-        dlib=dlib,
+        dlib=recogniser,
+        mesh=meshes,
         large=sets.large_from_cache(cache, device),
     )
 

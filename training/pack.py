@@ -32,7 +32,13 @@ LARGE_QUALITY = 88
 
 
 def write_pack(
-    cache_folder: Path, out: Path, teacher: Path, lpips: Path, dlib: Mapping[str, np.ndarray], quality: int
+    cache_folder: Path,
+    out: Path,
+    teacher: Path,
+    lpips: Path,
+    dlib: Mapping[str, np.ndarray],
+    mesh: Mapping[str, np.ndarray],
+    quality: int,
 ) -> Iterator[str]:
     """Write the parts; yields what is being done. Raises OutputError where the pack would be too large."""
     entries = sets.table(cache_folder)
@@ -47,15 +53,23 @@ def write_pack(
         "held_out": np.array([entries[row].held_out for row in rows]),
         **_arrays(cache, rows),
         **_constants(cache_folder),
-        **{f"dlib/{k}": v.astype(np.float16) for k, v in dlib.items()},
-        **{f"lpips/{k}": v.astype(np.float16) for k, v in read_tensors(lpips).items()},
-        **{f"teacher/{k}": v.astype(np.float16) for k, v in read_tensors(teacher).items()},
+        **_halved("dlib", dlib),
+        **_halved("mesh", mesh),
+        **_halved("lpips", read_tensors(lpips)),
+        **_halved("teacher", read_tensors(teacher)),
     }
     pictures = cache.open("patch")
     tensors["patches"], tensors["patch_sizes"] = _webp((pictures[row] for row in rows), quality)
     yield f"patches: {tensors['patches'].nbytes / 1e6:.1f} MB"
     tensors |= _large(cache_folder, rows)
     yield from _cut(out, tensors)
+
+
+def _halved(prefix: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {
+        f"{prefix}/{name}": value.astype(np.float16) if value.dtype.kind == "f" else value
+        for name, value in tensors.items()
+    }
 
 
 def _arrays(cache: Cache, rows: np.ndarray) -> dict[str, np.ndarray]:

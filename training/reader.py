@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from veilcast.diffusion.identity_vae import spread
+from veilcast.training.mesh import find
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,9 +103,15 @@ class ExpressionPhase:
         return {"blendshapes": 100 * functional.mse_loss(self.trained["expression"](meshes), shapes)}
 
     def _samples(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        arrays = self.tools.faces.arrays
-        side = arrays["patch"].shape[1]
-        return arrays["landmarks"][rows][:, :, :2] / side, arrays["geometry"][rows][:, :52].float()
+        """Meshes in units of the patch, found anew where the set has none (a pack), and blendshapes."""
+        faces = self.tools.faces
+        shapes = faces._get("geometry", rows)[:, :52].float()
+        if "landmarks" in faces.arrays:
+            side = faces.arrays["patch"].shape[1]
+            return faces._get("landmarks", rows)[:, :, :2] / side, shapes
+        with torch.no_grad():
+            rgb = faces._get("patch", rows).permute(0, 3, 1, 2).float() / 127.5 - 1
+            return find(self.tools.mesh, rgb)[:, :, :2], shapes
 
     def critic_loss(self) -> Tensor:
         raise NotImplementedError("readers have no adversary")

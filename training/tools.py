@@ -12,6 +12,7 @@ from torch import nn
 from veilcast.diffusion.autoencoder import Normaliser
 from veilcast.training import networks, perceptual, recogniser
 from veilcast.training.critic import Critic
+from veilcast.training.mesh import Mesh
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +35,7 @@ class Tools:
     teacher: nn.Module
     lpips: perceptual.Lpips
     dlib: recogniser.Recogniser
+    mesh: Mesh
     large: Faces | None = None
 
     @property
@@ -100,7 +102,11 @@ def blurred(rgb: Float[Tensor, "n 3 s s"], strength: float) -> Float[Tensor, "n 
 
 
 def frozen(
-    dlib: Mapping[str, np.ndarray], lpips: Mapping[str, np.ndarray], device: str
-) -> tuple[recogniser.Recogniser, perceptual.Lpips]:
+    dlib: Mapping[str, np.ndarray],
+    lpips: Mapping[str, np.ndarray],
+    mesh: Mapping[str, np.ndarray],
+    device: str,
+) -> tuple[perceptual.Lpips, recogniser.Recogniser, Mesh]:
+    """The networks of others that losses look through."""
     metric = perceptual.Lpips(lpips).to(device).eval().requires_grad_(False)
-    return recogniser.load(dlib).to(device), metric
+    return metric, recogniser.load(dlib).to(device), Mesh(mesh).to(device).eval()

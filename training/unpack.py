@@ -39,9 +39,10 @@ def open_pack(
     faces = _faces(tensors, small, device)
     if device != "cpu":
         faces = _with_latents(faces, teacher)
-    dlib, lpips = tools.frozen(part(tensors, "dlib"), part(tensors, "lpips"), device)
+    dlib, lpips, mesh = (part(tensors, name) for name in ("dlib", "lpips", "mesh"))
+    others = tools.frozen(dlib, lpips, mesh, device)
     large = None if big is None else _large(tensors, big, device)
-    return tools.Tools(faces, settings, run / "weights", teacher, lpips, dlib, large)
+    return tools.Tools(faces, settings, run / "weights", teacher, *others, large)
 
 
 def part(tensors: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

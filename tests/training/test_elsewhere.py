@@ -29,6 +29,7 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
         toy.teacher(folder / "teacher.safetensors"),
         toy.lpips(folder / "lpips.safetensors"),
         toy.dlib(),
+        toy.mesh_network(),
         quality=80,
     )
     assert list(lines)
@@ -98,7 +99,7 @@ def test_every_phase_runs_with_torch_numpy_and_pillow_alone(pack: Path, tmp_path
     out = tmp_path / "run"
     said = run(pack, out, "--steps", str(steps))
     figures = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
-    assert {f["phase"] for f in figures} == {"reader", "autoencoder", "identity", "diffusion", "distill"}
+    assert {f["phase"] for f in figures} == set(elsewhere.SHARES) - {"closeup"}
     shards = sorted(out.glob("weights-*.safetensors"))
     assert shards
     assert all(shard.stat().st_size <= 15 << 20 for shard in shards)
@@ -106,7 +107,7 @@ def test_every_phase_runs_with_torch_numpy_and_pillow_alone(pack: Path, tmp_path
 
     elsewhere.join(out, tmp_path / "weights")
     settings = load(pack.parent / "tiny.toml")
-    for name in ("unet", "decoder", "encoder", "identity", "reader"):
+    for name in ("unet", "decoder", "encoder", "identity", "reader", "expression"):
         net = networks.load(name, settings, tmp_path / "weights")
         assert all(bool(p.isfinite().all()) for p in net.parameters())
 

@@ -8,12 +8,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
 from veilcast.diffusion import patch
 from veilcast.diffusion.weights import write_tensors
 from veilcast.training import derive
 from veilcast.training.arrays import Cache, Stage, write_table
 from veilcast.training.faces import Entry
+from veilcast.training.mesh import from_onnx
 from veilcast.training.prepare import ENTRIES, average_mesh
 from veilcast.training.recogniser import Recogniser
 from veilcast.training.teacher import TeacherEncoder
@@ -94,6 +96,39 @@ def teacher(path: Path) -> Path:
 def dlib() -> dict[str, np.ndarray]:
     torch.manual_seed(0)
     return {k: v.numpy() for k, v in Recogniser().state_dict().items()}
+
+
+def mesh_network() -> dict[str, np.ndarray]:
+    """A mesh network of the true shapes: a picture's sixteen colours decide where the points lie."""
+    model = helper.make_graph(
+        [
+            helper.make_node("MaxPool", ["rgb"], ["cells"], kernel_shape=[64, 64], strides=[64, 64]),
+            helper.make_node(
+                "Conv",
+                ["cells", "w", "b"],
+                ["flat"],
+                group=1,
+                pads=[0] * 4,
+                strides=[1, 1],
+                kernel_shape=[4, 4],
+            ),
+            helper.make_node("Reshape", ["flat", "shape"], ["mesh"]),
+        ],
+        "mesh",
+        [helper.make_tensor_value_info("rgb", TensorProto.FLOAT, ["n", 3, 256, 256])],
+        [helper.make_tensor_value_info("mesh", TensorProto.FLOAT, ["n", 478, 3])],
+        [numpy_helper.from_array(value, name) for name, value in _mesh_constants().items()],
+    )
+    return from_onnx(helper.make_model(model).SerializeToString())
+
+
+def _mesh_constants() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {
+        "w": (rng.standard_normal((478 * 3, 3, 4, 4)) * 0.01).astype(np.float32),
+        "b": 2 * mesh(rng).reshape(-1),
+        "shape": np.array([-1, 478, 3]),
+    }
 
 
 def lpips(path: Path) -> Path:

@@ -99,12 +99,13 @@ def pack(
     quality: Annotated[int, typer.Option(help="WebP quality of the patches")] = 80,
 ) -> None:
     """Write the whole training set for a machine with a GPU and nothing but torch, numpy and Pillow."""
+    from veilcast.training import mesh, recogniser
     from veilcast.training.pack import write_pack
-    from veilcast.training.recogniser import from_onnx
     from veilcast.trt_engines.models import Models
 
-    dlib = from_onnx(Models(models, fetch=models is None).bytes("dlib"))
-    for line in write_pack(cache, out, teacher, lpips, dlib, quality):
+    third = Models(models, fetch=models is None)
+    dlib, face = recogniser.from_onnx(third.bytes("dlib")), mesh.from_onnx(third.bytes("landmarks478"))
+    for line in write_pack(cache, out, teacher, lpips, dlib, face, quality):
         typer.echo(line)
 
 
