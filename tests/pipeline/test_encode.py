@@ -106,6 +106,14 @@ def test_a_person_may_choose() -> None:
     assert (choice.family.encoder, options["crf"], options["preset"]) == ("libx265", "20", "fast")
 
 
+def test_a_preset_that_a_person_names_is_the_encoders_own() -> None:
+    ours = encoder_options(chosen("h264", "yuv420p"), 2, hdr.Light())
+    named = encoder_options(chosen("h264", "yuv420p", Encode(preset="superfast")), 2, hdr.Light())
+    assert ours["preset"] == named["preset"] == "superfast"
+    assert "no-cabac" in ours["x264-params"]
+    assert "no-cabac" not in named["x264-params"]
+
+
 @pytest.mark.parametrize(
     ("settings", "error"),
     [
