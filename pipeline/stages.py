@@ -87,7 +87,7 @@ def detect_file(source: Path, config: Config, finder: Finder, on_frame: OnFrame,
         ahead(tap(decoder, decoder.frames()), DEPTH) as frames,
         ahead(observed(finder.find_all(frames), CutFinder()), DEPTH) as looked,
     ):
-        # scipy takes a while to import: meanwhile the networks compile
+        # imported here: meanwhile the networks open
         from veilcast.pipeline.passages import Passages
 
         passages = Passages(config.tracking, displayed_size(decoder.info), config.detect.thresh)

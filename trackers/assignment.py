@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.optimize import linear_sum_assignment
 
+from veilcast.trackers.solver import solver
 from veilcast.types import Box
 
 GATE_HEADS = 0.6  # distance that a match may have where the prediction is certain
@@ -19,6 +19,7 @@ DUPLICATE_IOU = 0.5
 CONTAINED = 0.8
 
 FORBIDDEN = np.inf
+_solve = solver()
 
 
 def distances(predictions: Sequence[tuple[Box, float]], boxes: Sequence[Box]) -> Float64[np.ndarray, "n m"]:
@@ -42,7 +43,7 @@ def assign(costs: Float64[np.ndarray, "n m"]) -> list[tuple[int, int]]:
     if not allowed.any():
         return []
     dear = 1 + costs[allowed].sum()  # one more pair is worth more than any saving
-    rows, columns = linear_sum_assignment(np.where(allowed, costs, dear))
+    rows, columns = _solve(np.where(allowed, costs, dear))
     return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if allowed[r, c]]
 
 
