@@ -24,7 +24,7 @@ from veilcast.errors import (
 from veilcast.pipeline import report
 from veilcast.pipeline.files import Part, Source, open_source, reserve, sha256
 from veilcast.pipeline.report import FileFacts
-from veilcast.pipeline.supervise import OnProgress, silent, supervise
+from veilcast.pipeline.supervise import CHECKER, OnProgress, child, silent, supervise
 
 Json = dict[str, Any]
 
@@ -89,11 +89,12 @@ def _into(part: Part, name: str, config: Config, extras: Extras, on_progress: On
         preview: Part | None = None
         if extras.preview:
             preview = stack.enter_context(reserve(extras.preview.absolute(), overwrite=True))
+        checker = stack.enter_context(child(program=CHECKER))
         digest = stack.enter_context(ThreadPoolExecutor(1)).submit(opened.sha256)
         job = _job("render" if extras.detections else "run", opened, part.path, config, extras)
         job["preview"] = preview and str(preview.path)
         rendered = supervise(job, config.limits, on_progress, opened.fds)
-        supervise(_check(part.path, rendered, config), config.limits, on_progress)
+        checker.perform(_check(part.path, rendered, config), config.limits, on_progress)
         made = report.done(
             FileFacts(Path(name).name, opened.path.stat().st_size, digest.result()),
             FileFacts(part.target.name, part.path.stat().st_size, sha256(part.path)),

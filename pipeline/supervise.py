@@ -28,6 +28,8 @@ Json = dict[str, Any]
 
 # -P: the working directory, which may hold anyone's files, is no place to import from
 WORKER = (sys.executable, "-P", "-m", "veilcast.pipeline.worker")
+# started beside a worker, so that it is ready when that has done its work
+CHECKER = (*WORKER, "veilcast.pipeline.tasks", "veilcast.pipeline.verification")
 
 _POLL_S = 0.25
 _LAST_WORD_S = 2.0  # for a child that closed its pipe to say how it ended

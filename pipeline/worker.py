@@ -1,9 +1,11 @@
-"""The child's side of supervise.py: `python -m veilcast.pipeline.worker FD` reads jobs, a line of JSON
-each, from standard input, does one after the other, and answers with lines of JSON on FD."""
+"""The child's side of supervise.py: `python -m veilcast.pipeline.worker [MODULE...] FD` reads jobs, a line
+of JSON each, from standard input, does one after the other, and answers with lines of JSON on FD. Modules
+that are named are imported before the first job comes, so that it need not wait for them."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import queue
@@ -12,6 +14,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -46,11 +49,12 @@ class Parent:
                 view = view[self._out.write(view) or 0 :]
 
 
-def main(fd: int) -> None:
+def main(fd: int, ahead: Sequence[str] = ()) -> None:
     contain()
     jobs: queue.Queue[Json] = queue.Queue()
     threading.Thread(target=listen, args=(sys.stdin.buffer, jobs), daemon=True).start()
     parent = Parent(fd)
+    prepare(ahead)
     tools = None
     while True:
         job = jobs.get()
@@ -65,6 +69,13 @@ def main(fd: int) -> None:
             parent.error(VeilcastError("not enough memory for this input"))
         except Exception as error:  # noqa: BLE001 (the border of the process: told to the parent)
             parent.error(VeilcastError(internal(error)))
+
+
+def prepare(modules: Sequence[str]) -> None:
+    """Imports what the first job will need. What fails here fails again there, and is told."""
+    for name in modules:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
 
 
 def contain() -> None:
@@ -100,4 +111,4 @@ def internal(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[-1]), sys.argv[1:-1])

@@ -232,13 +232,14 @@ def test_a_kill_at_any_moment_leaves_no_final_name(
     source: Path, tmp_path: Path, victim: str, seed: int
 ) -> None:
     target = tmp_path / "out.mp4"
-    moment_s = random.Random(f"{victim}{seed}").uniform(0.2, 4)
+    chance = random.Random(f"{victim}{seed}")
+    moment_s = chance.uniform(0.2, 4)
     arguments = [str(source), str(target), str(plan(tmp_path))]
     parent = subprocess.Popen([sys.executable, "-c", RUN, *arguments], stderr=subprocess.DEVNULL)
     time.sleep(moment_s)
     workers = children(parent.pid)
     if victim == "worker" and workers:
-        os.kill(workers[0], signal.SIGKILL)
+        os.kill(chance.choice(workers), signal.SIGKILL)
     elif victim == "parent":
         parent.kill()
     code = parent.wait()
