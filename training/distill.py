@@ -143,15 +143,15 @@ class DistillPhase:
             "command": weights.identity * swap * (1 - (seen * who).sum(1)).mean(),
             "source": weights.identity * swap * (to_source + read_source),
             "link": weights.link * swap * (1 - (pairs[::2] * pairs[1::2]).sum(1)).mean(),
-            "geometry": weights.geometry * self._moves(made, batch),
+            "geometry": weights.geometry * self._moves(made[half:], batch.rgb[half:]),
         }
 
-    def _moves(self, made: Tensor, batch: Batch) -> Tensor:
-        """Pose, gaze, eyelids, lips and blendshapes of the rendering are the source's, as the mesh network
-        sees both."""
+    def _moves(self, made: Tensor, rgb: Tensor) -> Tensor:
+        """Pose, gaze, eyelids, lips and blendshapes of a persona are the source's, as the mesh network sees
+        both."""
         seen = find(self.tools.mesh, made)
         with torch.no_grad():
-            source = find(self.tools.mesh, batch.rgb)
+            source = find(self.tools.mesh, rgb)
             shapes = self.expression(source[:, :, :2])
         manners = (manner(seen) - manner(source)).abs().mean()
         expression = (self.expression(seen[:, :, :2]) - shapes) / self.spread

@@ -65,7 +65,7 @@ def _conv(how: dict[str, Any], x: Tensor, weight: Tensor, bias: Tensor | None = 
 
 OPERATORS: dict[str, Any] = {
     "Conv": _conv,
-    "PRelu": lambda _, x, slope: torch.where(x > 0, x, x * slope),
+    "PRelu": lambda _, x, slope: functional.prelu(x, slope.flatten().to(x.dtype)),
     "Add": lambda _, a, b: a + b,
     "Mul": lambda _, a, b: a * b,
     "MaxPool": lambda how, x: functional.max_pool2d(x, how["kernel_shape"], how["strides"]),
@@ -101,7 +101,8 @@ def from_onnx(data: bytes) -> dict[str, np.ndarray]:
 def find(net: nn.Module, rgb: Float[Tensor, "n 3 s s"]) -> Float[Tensor, "n 478 3"]:
     """Meshes of patches in [-1, 1], in units of the patch's side."""
     large = functional.interpolate(rgb, (SIDE, SIDE), mode="bilinear", align_corners=False)
-    found: Tensor = net((large.clamp(-1, 1) + 1) * 127.5)
+    pictures = ((large.clamp(-1, 1) + 1) * 127.5).contiguous(memory_format=torch.channels_last)
+    found: Tensor = net(pictures)
     return found.float() / SIDE
 
 
