@@ -33,7 +33,7 @@ class CutFinder:
         self._changes: deque[float] = deque(maxlen=MEMORY)
 
     def is_cut(self, frame: Frame) -> bool:
-        now = small_luma(frame.planes[0], frame.format.depth)
+        now = small_luma(frame)
         if float(now.std()) < FLAT:  # a flash, or black between two scenes: judge what comes after it
             return False
         before, self._before = self._before, now
@@ -47,14 +47,22 @@ class CutFinder:
         return change >= MIN_CHANGE and change >= MIN_JUMP * usual and likeness(now, before) <= MAX_LIKENESS
 
 
-def small_luma(luma: Plane, depth: int) -> Float32[np.ndarray, "h w"]:
+def small_luma(frame: Frame) -> Float32[np.ndarray, "h w"]:
     """Cell means, 0 to 1, of every few samples: cost does not grow with the picture."""
-    height, width = luma.shape
+    width, height = frame.size
     step_x, step_y = max(1, width // (GRID[0] * 4)), max(1, height // (GRID[1] * 4))
-    sparse = luma[::step_y, ::step_x].astype(np.float32) / np.float32((1 << depth) - 1)
+    top = np.float32((1 << frame.format.depth) - 1)
+    sparse = _sparse(frame, step_x, step_y).astype(np.float32) / top
     grid = GRID if width >= height else GRID[::-1]
     cells: Float32[np.ndarray, "h w"] = cv2.resize(sparse, grid, interpolation=cv2.INTER_AREA)
     return cells
+
+
+def _sparse(frame: Frame, step_x: int, step_y: int) -> Plane:
+    if frame.there is not None and not frame.planes:
+        return frame.there.sparse_luma(step_x, step_y)
+    samples: Plane = frame.planes[0][::step_y, ::step_x]
+    return samples
 
 
 def likeness(a: Float32[np.ndarray, "h w"], b: Float32[np.ndarray, "h w"]) -> float:

@@ -17,6 +17,7 @@ from typing import Any, Literal, Self
 
 import av
 import av.error
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
@@ -35,7 +36,7 @@ from veilcast.pipeline.carriers import (
 )
 from veilcast.pipeline.codecs import pixel_format
 from veilcast.pipeline.tally import Tally
-from veilcast.types import Frame, StreamInfo
+from veilcast.types import Elsewhere, Frame, PixelFormat, Plane, StreamInfo
 
 CONTAINERS = "mov,mp4,matroska,webm,mpegts,mxf,avi,mpeg"
 STRICT = {"err_detect": "explode"}  # any broken rule of the bit stream is an error (safety rule 7)
@@ -62,8 +63,9 @@ def translated(path: Path, doing: str) -> Iterator[None]:
         raise DamagedMedia(f"{path} is damaged ({type(error).__name__} while {doing})") from None
 
 
-def open_input(path: Path) -> InputContainer:
-    """The container at `path`, whatever its name says. Raises InputMissing, NotVideo."""
+def open_input(path: Path, card: HWAccel | None = None) -> InputContainer:
+    """The container at `path`, whatever its name says; `card`: decodes its video. Raises InputMissing,
+    NotVideo."""
     if not path.is_file():
         raise InputMissing(f"there is no file {path}; check the path")
     # "file:" keeps a name such as "concat:a|b" from being read as a protocol
@@ -71,7 +73,7 @@ def open_input(path: Path) -> InputContainer:
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
     with translated(path, "opening"):
         try:
-            container = av.open(name, "r", container_options=options, metadata_errors="replace")
+            container = av.open(name, "r", container_options=options, metadata_errors="replace", hwaccel=card)
         except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError):
             raise NotVideo(
                 f"{path} is not a video in a known container ({CONTAINERS}), or is damaged"
@@ -112,7 +114,7 @@ class Decoder:
         self._unreadable = False  # the container could not be read since the last packet
         self._end = Fraction(0)  # seconds, of all streams
         self.packets_read = 0  # of all streams, so far
-        self.container = open_input(source)
+        self.container = self._open_container()
         self._tally = Tally(trusted=self.container.format.name not in UNSTAMPED)
         try:
             self._open(limits)
@@ -133,6 +135,7 @@ class Decoder:
         self.side_kinds = side_kinds(self.first)
         self.light = hdr.light(mastering, side_data(self.first, "CONTENT_LIGHT_LEVEL"))
         self.info = self._describe()
+        self._same = (self.first.width, self.first.height, self.first.format.name)
 
     def __enter__(self) -> Self:
         return self
@@ -228,22 +231,15 @@ class Decoder:
 
     def _frame(self, index: int, pts: int, decoded: av.VideoFrame, damaged: bool) -> Frame:
         info = self.info
-        if (decoded.width, decoded.height, decoded.format.name) != (
-            info.width,
-            info.height,
-            info.format.name,
-        ):
+        if (decoded.width, decoded.height, decoded.format.name) != self._same:
             decoded, damaged = self._misfit(decoded, index), True
         decoded.pts, decoded.time_base = pts, info.time_base
-        if self._writable:
-            decoded.make_writable()
+        planes, there = self._samples(decoded)
         if self._retain:
             self._carriers[index] = Carrier(decoded, tuple(self.passengers))
             self.passengers = []
-        planes = views(decoded, info.format)
-        for plane in planes:
-            plane.flags.writeable = self._writable
-        return Frame(index, pts, info.time_base, planes, info.format, info.colour, info.orientation, damaged)
+        layout = (info.format, info.colour, info.orientation)
+        return Frame(index, pts, info.time_base, planes, *layout, damaged, there)
 
     def _all(self) -> Iterator[tuple[av.VideoFrame, bool]]:
         yield self.first, self._first_damaged
@@ -365,6 +361,9 @@ class Decoder:
 
     # -- opening
 
+    def _open_container(self) -> InputContainer:
+        return open_input(self.source)
+
     def _main_stream(self) -> VideoStream:
         with translated(self.source, "opening"):
             stream = self.container.streams.best("video")
@@ -404,8 +403,26 @@ class Decoder:
         if first is None:
             raise NotVideo(f"{self.source} has a video stream without a single frame")
         # before its side data is looked at: av keeps pointers that a later copy would leave dangling
-        first[0].make_writable()
+        self._own(first[0])
         return first
+
+    # -- where samples lie: in this process's memory, unless a subclass says otherwise
+
+    def _layout(self, decoded: av.VideoFrame) -> PixelFormat:
+        return pixel_format(decoded.format.name)
+
+    def _own(self, decoded: av.VideoFrame) -> None:
+        """Sees to it that nobody else changes the picture, nor sees it change."""
+        decoded.make_writable()
+
+    def _samples(self, decoded: av.VideoFrame) -> tuple[tuple[Plane, ...], Elsewhere | None]:
+        """The picture's planes here and elsewhere."""
+        if self._writable:
+            self._own(decoded)
+        planes = views(decoded, self.info.format)
+        for plane in planes:
+            plane.flags.writeable = self._writable
+        return planes, None
 
     def _time_base(self) -> Fraction:
         base = self.stream.time_base
@@ -422,7 +439,7 @@ class Decoder:
             codec=codec_name(stream),
             width=first.width,
             height=first.height,
-            format=pixel_format(first.format.name),
+            format=self._layout(first),
             colour=colour_of(first),
             orientation=orientation(self.matrix),
             sample_aspect_ratio=Fraction(stream.sample_aspect_ratio or 1),

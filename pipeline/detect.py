@@ -16,7 +16,7 @@ from veilcast.config import Detect
 from veilcast.pipeline.cuts import CutFinder
 from veilcast.pipeline.detectors.candidates import Candidates, joined, overlaps, suppressed
 from veilcast.pipeline.detectors.network import CENTERFACE, KINDS, YUNET, NetworkDetector, kind_of
-from veilcast.pipeline.pixels import to_rgb
+from veilcast.pipeline.pixels import picture
 from veilcast.pipeline.schedule import Pass, Schedule, closest_passes, detail, detail_pass, quick_passes
 from veilcast.trt_engines.models import Models
 from veilcast.types import Face, Frame, Rgb
@@ -100,7 +100,7 @@ class FaceFinder:
 
     def _candidates(self, frame: Frame, passes: Sequence[Pass]) -> dict[str, Candidates]:
         """What each network says, in displayed pixels, scores on the common scale."""
-        pictures = {size: to_rgb(frame, size) for size in {p.size for p in passes}}
+        pictures = {size: picture(frame, size) for size in {p.size for p in passes}}
         width, height = frame.displayed_size
         found: dict[str, list[Candidates]] = {}
         for step in passes:

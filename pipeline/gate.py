@@ -41,6 +41,8 @@ class SafeFrame:
 
 def _check(covered: Covered, entry: Entry) -> None:
     index = covered.frame.index
+    if not covered.frame.planes:
+        raise PrivacyTripped(f"frame {index} has no pixels here that could be checked")
     if fate_of(entry.regions) is not entry.fate:
         raise PrivacyTripped(f"frame {index} is {entry.fate} in the ledger but its regions say otherwise")
     if covered.regions != entry.regions:

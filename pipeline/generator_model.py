@@ -123,8 +123,7 @@ class GeneratorModel:
         c = self.constants
 
         def decode(z: np.ndarray, coarse: np.ndarray) -> np.ndarray:
-            outputs = self._identity.run({"z": z, "coarse": coarse})
-            return next(iter(outputs.values()))
+            return next(iter(batches.run(self._identity, {"z": z, "coarse": coarse}).values()))
 
         z_size = next(spec for spec in self._identity.inputs if spec.name == "z").min[1]
         return IdentitySpace(

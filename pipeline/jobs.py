@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from veilcast.config import Config
 from veilcast.pipeline import verification
 from veilcast.pipeline.decode import Decoder
+from veilcast.pipeline.gpu.card import Desk, Here, open_desk
 from veilcast.pipeline.ledger import Ledger
 from veilcast.pipeline.plan import Plan, read_plan, spans, write_plan
 from veilcast.pipeline.preview import ContactSheet, moments
@@ -34,20 +35,25 @@ SHARED_PATIENCE_S = 600.0  # with one that others ask too, and that may have to 
 
 def run(job: Json, on_frame: OnFrame, tools: Tools) -> Json:
     Covers.of(Config.model_validate(job["config"]))  # zones without sense are told now, not after the search
-    with open_studio(job, on_frame) as studio:
-        return _render(job, _found(job, on_frame, tools), on_frame, studio)
+    with open_studio(job, on_frame) as studio, _desk(job) as desk:
+        return _render(job, _found(job, on_frame, tools, desk), on_frame, studio, desk)
 
 
 def render(job: Json, on_frame: OnFrame, tools: Tools) -> Json:
-    with open_studio(job, on_frame) as studio:
-        return _render(job, _read(job), on_frame, studio)
+    with open_studio(job, on_frame) as studio, _desk(job) as desk:
+        return _render(job, _read(job), on_frame, studio, desk)
 
 
 def detect(job: Json, on_frame: OnFrame, tools: Tools) -> Json:
-    plan = _found(job, on_frame, tools)
+    with _desk(job) as desk:
+        plan = _found(job, on_frame, tools, desk)
     with Path(job["target"]).open("w", encoding="utf-8") as out:
         write_plan(plan, out)
     return {"frames": len(plan), "tracks": [asdict(span) for span in spans(plan)]}
+
+
+def _desk(job: Json) -> AbstractContextManager[Desk]:
+    return open_desk(Config.model_validate(job["config"]).device)
 
 
 @contextmanager
@@ -69,7 +75,7 @@ def waiting(still_alive: Callable[[], None]) -> Iterator[threading.Event]:
         thread.join()
 
 
-def _found(job: Json, on_frame: OnFrame, tools: Tools) -> Plan:
+def _found(job: Json, on_frame: OnFrame, tools: Tools, desk: Desk) -> Plan:
     config = Config.model_validate(job["config"])
     with waiting(lambda: on_frame("opening", 0, None)) as opened:
         finder = tools.finder(config.detect, Path(job["models"]) if job["models"] else None, config.device)
@@ -78,7 +84,7 @@ def _found(job: Json, on_frame: OnFrame, tools: Tools) -> Plan:
             opened.set()
             on_frame(stage, done, total)
 
-        return detect_file(Path(job["source"]), config, finder, found)
+        return detect_file(Path(job["source"]), config, finder, found, desk.lifted, desk.decoder)
 
 
 def _models(job: Json) -> Models:
@@ -114,14 +120,22 @@ def open_studio(job: Json, on_frame: OnFrame) -> Iterator[Studio | None]:
         yield studio
 
 
-def meet(studio: Studio, job: Json, plan: Plan, config: Config, on_frame: OnFrame) -> None:
+def meet(
+    studio: Studio,
+    job: Json,
+    plan: Plan,
+    config: Config,
+    on_frame: OnFrame,
+    desk: Desk = Here(),  # noqa: B008 (without state)
+) -> None:
     """A pass over the file for the people in it. The file's own hash names its scope: the same file and key
     give the same faces."""
     source = Path(job["source"])
     with source.open("rb") as file:
         nonce = hashlib.file_digest(file, "sha256").digest()
-    with Decoder(source, config.limits, config.damaged) as decoder:
-        studio.meet(_counted(decoder.frames(), len(plan), on_frame), plan, nonce)
+    with desk.decoder(source, config) as decoder:
+        frames = desk.lifted(decoder, decoder.frames())
+        studio.meet(_counted(frames, len(plan), on_frame), plan, nonce)
 
 
 def _counted(frames: Iterator[Frame], total: int, on_frame: OnFrame) -> Iterator[Frame]:
@@ -130,12 +144,12 @@ def _counted(frames: Iterator[Frame], total: int, on_frame: OnFrame) -> Iterator
         yield frame
 
 
-def _render(job: Json, plan: Plan, on_frame: OnFrame, studio: Studio | None) -> Json:
+def _render(job: Json, plan: Plan, on_frame: OnFrame, studio: Studio | None, desk: Desk) -> Json:
     config = Config.model_validate(job["config"])
     sheet = ContactSheet(moments(plan) if job["preview"] else frozenset())
     if studio:
-        meet(studio, job, plan, config, on_frame)
-    painted = studio.painted if studio else unpainted
+        meet(studio, job, plan, config, on_frame, desk)
+    painted = desk.painted(studio.painted) if studio else unpainted
     rendered = render_file(Path(job["source"]), plan, Path(job["target"]), config, on_frame, sheet, painted)
     if job["preview"]:
         sheet.write(Path(job["preview"]))

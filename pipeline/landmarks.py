@@ -16,7 +16,7 @@ from jaxtyping import Float32, Float64
 from veilcast.diffusion import patch
 from veilcast.pipeline import batches
 from veilcast.pipeline.align import inverse, similarity
-from veilcast.pipeline.pixels import crop_to_rgb
+from veilcast.pipeline.pixels import crops_to_rgb
 from veilcast.trt_engines.engine import Engine
 from veilcast.types import Affine, Box, Frame, Points, Rgb, Track
 
@@ -55,7 +55,7 @@ class MeshFinder:
         nothing or the answer is not finite. Raises EngineError."""
         affines = [_placed(five) for five in faces]
         known = [affine for affine in affines if affine is not None]
-        crops = [crop_to_rgb(frame, affine, CROP_PX) for affine in known]
+        crops = crops_to_rgb(frame, known, CROP_PX)
         found = iter(self.find_in(crops, known))
         return [None if affine is None else next(found) for affine in affines]
 

@@ -7,14 +7,14 @@ containers or codecs; only `paste_rgb` writes, and only under its mask.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from veilcast.types import Affine, Colour, Frame, Orientation, Plane, Rgb
+from veilcast.types import Affine, Colour, Frame, Orientation, Picture, Plane, Rgb
 
 Matrix3 = Float64[np.ndarray, "3 3"]
 
@@ -47,9 +47,23 @@ def to_rgb(
     return np.ascontiguousarray(_turned(_planes_to_rgb(frame, planes), frame.orientation))
 
 
+def picture(frame: Frame, size: tuple[int, int]) -> Rgb | Picture:
+    """As `to_rgb`, but where the frame lies: for a network that runs there."""
+    return to_rgb(frame, size) if frame.there is None else frame.there.picture(frame, size)
+
+
+def crops_to_rgb(frame: Frame, affines: Sequence[Affine], side: int) -> Sequence[Rgb]:
+    """Several patches, cut out where the frame lies."""
+    if frame.there is not None and affines:
+        return frame.there.crops(frame, affines, side)
+    return [crop_to_rgb(frame, affine, side) for affine in affines]
+
+
 def crop_to_rgb(frame: Frame, affine: Affine, side: int) -> Rgb:
     """The patch (side, side, 3) that `affine` (displayed pixels to patch pixels) cuts out. Beyond the
     picture its border is repeated."""
+    if frame.there is not None:
+        return frame.there.crops(frame, [affine], side)[0]
     to_patch = _square(affine) @ _stored_to_displayed(frame)
     planes = [_warped(plane, to_patch @ _scaling(*sub), side) for plane, sub in _colour_planes(frame)]
     return _planes_to_rgb(frame, planes)
@@ -64,47 +78,20 @@ def paste_rgb(frame: Frame, rgb: Rgb, affine: Affine, mask: Float32[np.ndarray, 
         _blend(plane, to_patch @ _scaling(*sub), value, mask, (1 << frame.format.depth) - 1)
 
 
-def touched(
-    frame: Frame, affine: Affine, mask: Float32[np.ndarray, "s s"]
-) -> Iterator[tuple[Plane, tuple[slice, slice], Float32[np.ndarray, "h w"]]]:
-    """What `paste_rgb` with this affine and mask would write: each plane, the samples it reaches, and
-    their weights; those of weight 0 are not written."""
-    to_patch = _square(affine) @ _stored_to_displayed(frame)
-    for plane, sub in _colour_planes(frame):
-        samples, from_patch, size = _reached(plane, to_patch @ _scaling(*sub), mask.shape)
-        yield plane, samples, _weight(mask, from_patch, size)
-
-
 # what does the same elsewhere (gpu/) needs to know
 
 
 def plane_matrices(frame: Frame, affine: Affine) -> list[Matrix3]:
     """For each colour plane: its samples -> pixels of the patch that `affine` cuts out of the display."""
     to_patch = _square(affine) @ _stored_to_displayed(frame)
-    return [to_patch @ _scaling(*sub) for _, sub in _colour_planes(frame)]
-
-
-def reach(
-    plane_shape: tuple[int, ...], to_patch: Matrix3, shape: tuple[int, ...]
-) -> tuple[int, int, int, int]:
-    """x0, y0, x1, y1 of the samples of a plane that a patch of `shape` reaches."""
-    height, width = plane_shape
-    return _bounds(np.linalg.inv(to_patch), shape[1], shape[0], width, height)
+    return [to_patch @ _scaling(*sub) for sub in _spans(frame)]
 
 
 def to_rgb_matrix(frame: Frame) -> Float64[np.ndarray, "3 4"]:
     """8-bit YUV samples of this frame -> RGB."""
-    matrix: Float64[np.ndarray, "3 4"] = np.linalg.inv(_from_rgb(frame))[:3]
+    from_rgb = _rgb_to_yuv(frame.colour, frame.size[1], 8, _is_full(frame))
+    matrix: Float64[np.ndarray, "3 4"] = np.linalg.inv(from_rgb)[:3]
     return matrix
-
-
-def from_rgb_matrix(frame: Frame) -> Float64[np.ndarray, "3 4"]:
-    """RGB -> 8-bit YUV samples of this frame."""
-    return _from_rgb(frame)[:3]
-
-
-def _from_rgb(frame: Frame) -> Float64[np.ndarray, "4 4"]:
-    return _rgb_to_yuv(frame.colour, frame.size[1], 8, _is_full(frame))
 
 
 def luma(frame: Frame, size: tuple[int, int]) -> Plane:
@@ -118,10 +105,15 @@ def luma(frame: Frame, size: tuple[int, int]) -> Plane:
 
 def _colour_planes(frame: Frame) -> Iterator[tuple[Plane, tuple[int, int]]]:
     """Each plane but alpha, with the stored pixels that one of its samples spans (x, y)."""
-    count = 1 if frame.format.family == "grey" else 3
+    spans = _spans(frame)
+    return zip(frame.planes[: len(spans)], spans, strict=True)
+
+
+def _spans(frame: Frame) -> list[tuple[int, int]]:
+    if frame.format.family == "grey":
+        return [(1, 1)]
     chroma = (1 << frame.format.log2_chroma_w, 1 << frame.format.log2_chroma_h)
-    for number, plane in enumerate(frame.planes[:count]):
-        yield plane, chroma if number and frame.format.family == "yuv" else (1, 1)
+    return [(1, 1), *2 * [chroma if frame.format.family == "yuv" else (1, 1)]]
 
 
 def _stored_to_displayed(frame: Frame) -> Matrix3:

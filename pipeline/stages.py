@@ -73,17 +73,32 @@ def untapped(decoder: Decoder, frames: Iterator[Frame]) -> Iterator[Frame]:
     return frames
 
 
+Decode = Callable[[Path, Config], Decoder]
+
+
+def decoded(source: Path, config: Config) -> Decoder:
+    """By the processor."""
+    return Decoder(source, config.limits, config.damaged)
+
+
 def run(source: Path, target: Path, config: Config, finder: Finder, on_frame: OnFrame) -> Rendered:
     """`source` with every face covered, as `target`."""
     plan = detect_file(source, config, finder, on_frame)
     return render_file(source, plan, target, config, on_frame)
 
 
-def detect_file(source: Path, config: Config, finder: Finder, on_frame: OnFrame, tap: Tap = untapped) -> Plan:
+def detect_file(
+    source: Path,
+    config: Config,
+    finder: Finder,
+    on_frame: OnFrame,
+    tap: Tap = untapped,
+    decode: Decode = decoded,
+) -> Plan:
     """What to cover in each frame: detections, followed forward and smoothed backward over the file. `tap`
     sees each frame as it comes out of the decoder."""
     with (
-        Decoder(source, config.limits, config.damaged) as decoder,
+        decode(source, config) as decoder,
         ahead(tap(decoder, decoder.frames()), DEPTH) as frames,
         ahead(observed(finder.find_all(frames), CutFinder()), DEPTH) as looked,
     ):
@@ -126,7 +141,7 @@ def render_file(
     """
     ledger = Ledger()
     with (
-        Decoder(source, config.limits, config.damaged) as decoder,
+        decoded(source, config) as decoder,
         Encoder(decoder, target, config.encode, marks(config)) as encoder,
     ):
         covers = Covers.of(config)

@@ -417,6 +417,11 @@ MUTANTS = [
            "tests.pipeline.test_crew:test_an_order_waits_for_whoever_is_there_when_its_place_is_lost"),
     Mutant("compiled networks of anybody are opened", Threat.MEDIA, "engines", "trt_engines.seal:Seal.fits",
            returns(True), "tests.trt_engines.test_compiled:test_a_changed_file_is_nothing"),
+    Mutant("a frame that was overwritten on the device is looked at", Threat.MISSED, "device",
+           "pipeline.gpu.shelf:Shelf._check", returns(None),
+           "tests.pipeline.test_gpu_frames:test_a_frame_that_left_the_shelf_is_not_looked_at"),
+    Mutant("a frame leaves whose samples nobody could check", Threat.FAILED, "device", "pipeline.gate:_check",
+           returns(None), "tests.pipeline.test_gpu_frames:test_a_frame_without_samples_here_passes_no_gate"),
     Mutant("a GPU is believed unseen", Threat.MISSED, "engines", "trt_engines.gpu:_compare", returns(None),
            "tests.trt_engines.test_gpu_opening:"
            "test_a_gpu_that_computes_wrongly_is_not_used_and_not_remembered"),

@@ -13,6 +13,7 @@ first. Host arrays are not touched between a copy and the event behind it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -76,6 +77,13 @@ class Device(Protocol):
         """A new host array, filled once the stream is synchronised."""
         ...
 
+    def copy(self, source: Buffer, target: Buffer, stream: Stream) -> None: ...
+
+    def adopt(self, tensor: Any) -> Buffer:
+        """Device memory of another library, by DLPack, with all that was written there before. `free` gives
+        it back."""
+        ...
+
     def launch(
         self,
         work: Callable[[], object],
@@ -86,6 +94,24 @@ class Device(Protocol):
     ) -> None:
         """Gives `work` to the stream; it reads and writes these buffers alone."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """A tensor on the device in place of an array: written in front of `ready`. Who reads it calls `used`
+    with an event behind his reading; then it is written again."""
+
+    buffer: Buffer
+    ready: Event
+    used: Callable[[Event], None]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.buffer.shape
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        return self.buffer.dtype
 
 
 class TorchStream:
@@ -157,6 +183,16 @@ class TorchDevice:
             host.copy_(buffer.tensor, non_blocking=True)
         result: np.ndarray = host.numpy()
         return result
+
+    def copy(self, source: Any, target: Any, stream: Any) -> None:
+        with self._torch.cuda.stream(stream.torch_stream):
+            target.tensor.copy_(source.tensor, non_blocking=True)
+
+    def adopt(self, tensor: Any) -> TorchBuffer:
+        # the other library worked on the context's default stream, and gives a capsule without streams
+        self._torch.cuda.default_stream().synchronize()
+        taken = self._torch.from_dlpack(tensor.__dlpack__())
+        return TorchBuffer(taken, np.dtype(str(taken.dtype).removeprefix("torch.")))
 
     def launch(
         self,

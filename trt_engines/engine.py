@@ -134,12 +134,15 @@ def load(source: ModelFile | Path | bytes) -> Model:
         raise ModelMissing(f"cannot read the network {source}: {error.strerror}") from None
 
 
-def check_inputs(specs: Sequence[TensorSpec], inputs: Tensors) -> None:
-    """Raises EngineError unless `inputs` are exactly the tensors of `specs`."""
+def check_inputs(specs: Sequence[TensorSpec], inputs: Tensors, on_device: bool = False) -> None:
+    """Raises EngineError unless `inputs` are exactly the tensors of `specs`. `on_device`: the engine also
+    takes what lies on its device (device.Lent)."""
     names = [spec.name for spec in specs]
     if sorted(names) != sorted(inputs):
         raise EngineError(f"the network takes {', '.join(names)}; got {', '.join(inputs) or 'nothing'}")
     for spec in specs:
+        if not on_device and not isinstance(inputs[spec.name], np.ndarray):
+            raise EngineError(f"tensor {spec.name} lies on a device and the network does not run there")
         spec.check(inputs[spec.name])
 
 

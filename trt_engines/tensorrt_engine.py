@@ -20,7 +20,7 @@ from typing import Any, Self
 import numpy as np
 
 from veilcast.errors import EngineError
-from veilcast.trt_engines.device import Arena, Device
+from veilcast.trt_engines.device import Arena, Device, Lent
 from veilcast.trt_engines.engine import Tensors, TensorSpec, check_inputs
 from veilcast.trt_engines.rtx_build import Profile
 from veilcast.trt_engines.store import Recipe
@@ -85,17 +85,16 @@ class TensorRtEngine:
         self.outputs = tuple(self._output_spec(trt, name) for name in names if name not in entering)
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
-        check_inputs(self.inputs, inputs)
+        check_inputs(self.inputs, inputs, on_device=True)
         with self._turn:
             return self._answer(inputs)
 
     def _answer(self, inputs: Tensors) -> dict[str, np.ndarray]:
         if self._context is None:
             raise EngineError("this engine is closed")
-        inputs = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
         buffers = self._bind(inputs)
         for name, value in inputs.items():
-            self._device.upload(value, buffers[name], self._stream)
+            self._fill(buffers[name], value)
         names = [spec.name for spec in self.inputs]
         self._device.launch(
             lambda: self._execute(tuple(inputs[name].shape for name in names)),
@@ -106,6 +105,15 @@ class TensorRtEngine:
         answer = {spec.name: self._device.download(buffers[spec.name], self._stream) for spec in self.outputs}
         self._stream.synchronize()
         return answer
+
+    def _fill(self, buffer: Any, value: np.ndarray | Lent) -> None:
+        if not isinstance(value, Lent):
+            self._device.upload(np.ascontiguousarray(value), buffer, self._stream)
+            return
+        # copied, not bound: a recorded graph points at the engine's own buffers
+        self._stream.wait(value.ready)
+        self._device.copy(value.buffer, buffer, self._stream)
+        value.used(self._stream.record())
 
     def _bind(self, inputs: Tensors) -> dict[str, Any]:
         """Selects the profile, says the shapes, and gives every tensor its buffer for these shapes."""

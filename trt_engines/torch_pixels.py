@@ -1,4 +1,4 @@
-"""Planes and patches on a torch device: sampling by an affine, and blending by a mask.
+"""Pictures and patches of planes on a torch device.
 
 The same geometry as pipeline.pixels: pixel (x, y) covers [x, x + 1) x [y, y + 1). On a GPU nothing of
 this touches the host; on a processor the tests compare it with the pipeline's own, value by value.
@@ -58,33 +58,6 @@ def mixed(planes: Sequence[Tensor], matrix: np.ndarray) -> Tensor:
     rows = torch.as_tensor(matrix, dtype=torch.float32, device=planes[0].device)
     stacked = torch.stack([p.float().round() for p in planes], -1)
     return (stacked @ rows[:, :3].T + rows[:, 3]).round().clamp(0, 255).to(torch.uint8)
-
-
-def parted(rgb: Tensor, matrix: np.ndarray) -> list[Tensor]:
-    """RGB (h, w, 3) through a colour matrix (3, 4) to float32 planes, not rounded."""
-    rows = torch.as_tensor(matrix, dtype=torch.float32, device=rgb.device)
-    return list((rgb.float() @ rows[:, :3].T + rows[:, 3]).unbind(-1))
-
-
-def blend(
-    plane: Tensor, value: Tensor, mask: Tensor, to_patch: Matrix, window: tuple[int, int, int, int]
-) -> None:
-    """`value` (s, s) into `window` (x0, y0, x1, y1) of a uint8 plane, in place, weighed by `mask`."""
-    x0, y0, x1, y1 = window
-    shift = np.array([[1.0, 0, -x0], [0, 1, -y0], [0, 0, 1]])
-    from_patch = shift @ np.linalg.inv(to_patch)
-    painted = sampled(value, from_patch, y1 - y0, x1 - x0)
-    weight = _faded(mask, from_patch, y1 - y0, x1 - x0)
-    under = plane[y0:y1, x0:x1]
-    new = (under.float() + weight * (painted - under.float())).round().clamp(0, 255).to(plane.dtype)
-    under.copy_(torch.where(weight > 0, new, under))
-
-
-def _faded(mask: Tensor, from_patch: Matrix, height: int, width: int) -> Tensor:
-    """The mask seen through `from_patch`, 0 beyond it."""
-    source, matrix = _shrunk(mask.float()[None, None], from_patch)
-    grid = _grid(np.linalg.inv(matrix), height, width, source.shape[-2:], mask.device)
-    return F.grid_sample(source, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0, 0]
 
 
 def _shrunk(source: Tensor, matrix: Matrix) -> tuple[Tensor, Matrix]:

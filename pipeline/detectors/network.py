@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ from veilcast.pipeline.detectors.candidates import Candidates
 from veilcast.trt_engines.engine import Engine, load
 from veilcast.trt_engines.models import ModelFile
 from veilcast.trt_engines.open import open_engine
-from veilcast.types import Face, Rgb
+from veilcast.types import Face, Picture, Rgb
 
 MULTIPLE_PX = 32  # all networks here halve their input five times
 Decode = Callable[[Mapping[str, np.ndarray], int, int, float], Candidates]  # outputs, width, height, thresh
@@ -93,15 +93,23 @@ class NetworkDetector:
         """The faces in a picture (h, w, 3), in its pixels, from the network's own score `thresh` on."""
         return self.candidates(rgb, thresh).faces(self.kind.name)
 
-    def candidates(self, rgb: Rgb, thresh: float) -> Candidates:
-        height, width = rgb.shape[:2]
+    def candidates(self, picture: Rgb | Picture, thresh: float) -> Candidates:
+        """Raises EngineError for a picture that lies where this network does not run."""
+        width, height = picture.shape[1::-1] if isinstance(picture, np.ndarray) else picture.size
         padded_w, padded_h = (-(-side // MULTIPLE_PX) * MULTIPLE_PX for side in (width, height))
         outputs = self._engine(padded_w, padded_h).run(
-            {self.kind.input: self._input(rgb, padded_w, padded_h)}
+            {self.kind.input: self._input(picture, padded_w, padded_h)}
         )
         return self.kind.decode(outputs, padded_w, padded_h, thresh).sane(width, height)
 
-    def _input(self, rgb: Rgb, width: int, height: int) -> np.ndarray:
+    def _input(self, given: Rgb | Picture, width: int, height: int) -> Any:
+        if isinstance(given, np.ndarray):
+            return self._array(given, width, height)
+        if any(self.kind.mean):
+            raise EngineError(f"{self.kind.name} looks at pictures on the processor alone")
+        return given.padded(width, height, self.kind.bgr)
+
+    def _array(self, rgb: Rgb, width: int, height: int) -> np.ndarray:
         picture: Rgb = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR) if self.kind.bgr else rgb
         below, right = height - rgb.shape[0], width - rgb.shape[1]
         if below or right:

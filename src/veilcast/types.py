@@ -10,10 +10,11 @@ Time. `pts * time_base`, exact; seconds as a float exist only where a person rea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from jaxtyping import Float32, Float64, Shaped, UInt8
@@ -144,10 +145,47 @@ class Orientation:
         return (height, width) if self.quarter_turns % 2 else (width, height)
 
 
+class Picture(Protocol):
+    """A displayed picture that lies on a device, for networks that run there."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        ...
+
+    def padded(self, width: int, height: int, bgr: bool) -> Any:
+        """What such a network takes in place of an array (1, height, width, 3) uint8: the picture, black to
+        its right and below it."""
+        ...
+
+
+class Elsewhere(Protocol):
+    """The samples of one frame in another memory, that of a device: what pipeline.pixels asks for there.
+    `frame` says how they are to be read. Raises EngineError where they are gone or the device fails."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the stored picture."""
+        ...
+
+    def picture(self, frame: Frame, size: tuple[int, int]) -> Picture:
+        """As pixels.to_rgb; it stays there."""
+        ...
+
+    def crops(self, frame: Frame, affines: Sequence[Affine], side: int) -> Sequence[Rgb]:
+        """As pixels.crop_to_rgb, each; they come down."""
+        ...
+
+    def sparse_luma(self, step_x: int, step_y: int) -> Plane:
+        """Every few samples of the first plane; they come down."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One decoded picture. `planes` are *writable views* of the decoder's own buffer; whoever covers
-    the frame edits them in place, once (safety: from then on the buffer belongs to its SafeFrame)."""
+    the frame edits them in place, once (safety: from then on the buffer belongs to its SafeFrame). A frame
+    that is only looked at may lie elsewhere alone: without planes it passes no gate."""
 
     index: int  # 0, 1, 2 ... in presentation order
     pts: int  # in time_base
@@ -157,6 +195,7 @@ class Frame:
     colour: Colour = Colour()
     orientation: Orientation = Orientation()
     damaged: bool = False  # the decoder says or suspects that these pixels are wrong
+    there: Elsewhere | None = field(default=None, repr=False, compare=False)
 
     @property
     def time(self) -> Fraction:
@@ -165,6 +204,8 @@ class Frame:
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) of the stored picture in pixels."""
+        if self.there is not None:
+            return self.there.size
         height, width = self.planes[0].shape
         return width, height
 

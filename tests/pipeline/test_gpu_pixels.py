@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from tests.oracle import Canary, Person, walk
 
-from veilcast.pipeline import blend, pixels
+from veilcast.pipeline import pixels
 from veilcast.pipeline.align import similarity
 from veilcast.trt_engines.device import TorchBuffer
-from veilcast.types import Affine, Box, Colour, Frame, Orientation
+from veilcast.types import Affine, Colour, Frame, Orientation
 
 torch = pytest.importorskip("torch", reason="torch is an optional install")
 
@@ -68,9 +68,9 @@ CASES = [
 def test_the_picture_for_the_detector(size: tuple[int, int], turns: int) -> None:
     source = frame(orientation=Orientation(turns))
     wanted = size[::-1] if turns else size
-    out = empty(wanted[1], wanted[0], 3)
-    TorchPixels(Device()).canvas(source, buffers(source.planes), out, None)  # type: ignore[arg-type]
-    gap = np.abs(out.tensor.numpy().astype(int) - pixels.to_rgb(source, wanted))
+    out = empty(1, wanted[1], wanted[0], 3)
+    TorchPixels(Device()).canvas(source, buffers(source.planes), wanted, False, out, None)  # type: ignore[arg-type]
+    gap = np.abs(out.tensor.numpy()[0].astype(int) - pixels.to_rgb(source, wanted))
     assert gap.mean() < 0.6
     assert np.quantile(gap, 0.999) <= 3
 
@@ -89,50 +89,28 @@ def test_a_patch_is_the_same(angle: float, scale: float, orientation: Orientatio
     assert not out.tensor[0].any()
 
 
-@pytest.mark.parametrize(("angle", "scale", "orientation"), CASES)
-def test_a_face_is_pasted_the_same_and_nothing_else_is_touched(
-    angle: float, scale: float, orientation: Orientation
-) -> None:
-    source, to_patch = frame(orientation=orientation), affine(angle, scale)
-    rng = np.random.default_rng(2)
-    rgb = np.kron(rng.integers(0, 255, (8, 8, 3)), np.ones((8, 8, 1))).astype(np.uint8)
-    mask = blend.feathered(blend.ellipse(Box(16, 12, 48, 52), np.eye(3)[:2], SIDE))
-    planes = buffers(source.planes)
-    stacked, masks = TorchBuffer(torch.from_numpy(rgb[None]), rgb.dtype), torch.from_numpy(mask[None])
-    device = Device()
-    TorchPixels(device).paste(  # type: ignore[arg-type]
-        source,
-        planes,
-        stacked,
-        TorchBuffer(masks, mask.dtype),
-        0,
-        to_patch,
-        None,  # type: ignore[arg-type]
-    )
-    right = Frame(
-        0, 0, Fraction(1), tuple(p.copy() for p in source.planes), source.format, source.colour, orientation
-    )
-    pixels.paste_rgb(right, rgb, to_patch, mask)
-    for new, own, old in zip(planes, right.planes, source.planes, strict=True):
-        gap = np.abs(new.tensor.numpy().astype(int) - own)
-        assert gap.mean() < 0.3
-        assert np.quantile(gap, 0.999) <= 8
-        assert (new.tensor.numpy() != old).any()
-    for plane, samples, weight in pixels.touched(source, to_patch, mask):
-        far = np.ones(plane.shape, bool)
-        far[samples] = weight == 0
-        place = [p is plane for p in source.planes].index(True)
-        grown = far & ~_near(~far)
-        assert (planes[place].tensor.numpy()[grown] == plane[grown]).all()
+def test_a_picture_for_a_network_is_black_beyond_its_edge_and_as_the_network_wants_it() -> None:
+    source, plain, swapped = frame(), empty(1, 160, 192, 3), empty(1, 160, 192, 3)
+    for out, bgr in ((plain, False), (swapped, True)):
+        TorchPixels(Device()).canvas(source, buffers(source.planes), (160, 120), bgr, out, None)  # type: ignore[arg-type]
+    picture = plain.tensor.numpy()[0]
+    assert picture[:120, :160].min(-1).mean() > 20
+    assert not picture[120:].any()
+    assert not picture[:, 160:].any()
+    assert (swapped.tensor.numpy()[0, ..., ::-1] == picture).all()
 
 
-def _near(inside: np.ndarray) -> np.ndarray:
-    """Within one sample of the mask: where the two ways of interpolating may disagree."""
-    padded = np.pad(inside, 1)
-    rows, columns = inside.shape
-    moved = [padded[dy : dy + rows, dx : dx + columns] for dy in range(3) for dx in range(3)]
-    near: np.ndarray = np.any(moved, 0)
-    return near
+def test_the_planes_of_a_card_are_parted_and_sampled_to_the_bit() -> None:
+    source, work = frame(), TorchPixels(Device())  # type: ignore[arg-type]
+    chroma = np.stack(source.planes[1:], -1)
+    luma, both = (buffers((values,))[0] for values in (source.planes[0], chroma))
+    planes = buffers(tuple(np.zeros_like(plane) for plane in source.planes))
+    work.part(luma, both, planes, None)  # type: ignore[arg-type]
+    for plane, right in zip(planes, source.planes, strict=True):
+        assert (plane.tensor.numpy() == right).all()
+    few = empty(120, 107)
+    work.sparse(planes[0], 3, 2, few, None)  # type: ignore[arg-type]
+    assert (few.tensor.numpy() == source.planes[0][::2, ::3]).all()
 
 
 @pytest.mark.gpu

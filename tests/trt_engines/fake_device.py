@@ -7,8 +7,10 @@ Arrays that come down hold rubbish until their stream or a later event is synchr
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -62,40 +64,76 @@ class FakeStream:
         return self.clock.get(stream, 0) >= count
 
 
+Args = ParamSpec("Args")
+Result = TypeVar("Result")
+
+
+def alone(
+    method: Callable[Concatenate[FakeDevice, Args], Result],
+) -> Callable[Concatenate[FakeDevice, Args], Result]:
+    """One thread at a time."""
+
+    @wraps(method)
+    def locked(self: FakeDevice, /, *args: Args.args, **more: Args.kwargs) -> Result:
+        with self.lock:
+            return method(self, *args, **more)
+
+    return locked
+
+
 class FakeDevice:
     def __init__(self, name: str = "Fake GPU sm86") -> None:
-        self.name = name
+        self.name, self.lock = name, threading.RLock()
         self.buffers: dict[int, FakeBuffer] = {}
         self.streams: list[FakeStream] = []
         self._done: Clock = {}
         self._coming: list[tuple[int, int, np.ndarray, np.ndarray]] = []
 
+    @alone
     def stream(self) -> FakeStream:
         self.streams.append(FakeStream(self, len(self.streams)))
         return self.streams[-1]
 
+    @alone
     def allocate(self, shape: Sequence[int], dtype: np.dtype[Any]) -> FakeBuffer:
         buffer = FakeBuffer(4096 * (1 + len(self.buffers)), shape, dtype)
         self.buffers[buffer.address] = buffer
         return buffer
 
+    @alone
     def free(self, buffer: FakeBuffer) -> None:
         self._alive(buffer)
         if any(self._done.get(stream, 0) < count for _, stream, count in buffer.uses):
             raise Hazard("a buffer is freed while work that uses it may still run")
         buffer.freed = True
+        buffer.array = np.broadcast_to(buffer.array.dtype.type(55), buffer.shape)  # nobody's any more
 
     def upload(self, value: np.ndarray, buffer: FakeBuffer, stream: FakeStream) -> None:
         if (value.shape, value.dtype) != (buffer.shape, buffer.dtype):
             raise Hazard(f"{value.dtype} {value.shape} goes into {buffer.dtype} {buffer.shape}")
         self.launch(lambda: np.copyto(buffer.array, value), reads=(), writes=(buffer,), stream=stream)
 
+    @alone
     def download(self, buffer: FakeBuffer, stream: FakeStream) -> np.ndarray:
         host = np.full(buffer.shape, 99, buffer.dtype)
         self.launch(lambda: None, reads=(buffer,), writes=(), stream=stream)
         self._coming.append((stream.handle, stream.clock[stream.handle], host, buffer.array.copy()))
         return host
 
+    def copy(self, source: FakeBuffer, target: FakeBuffer, stream: FakeStream) -> None:
+        if (source.shape, source.dtype) != (target.shape, target.dtype):
+            raise Hazard(f"{source.dtype} {source.shape} goes into {target.dtype} {target.shape}")
+        self.launch(
+            lambda: np.copyto(target.array, source.array), reads=[source], writes=[target], stream=stream
+        )
+
+    def adopt(self, tensor: Any) -> FakeBuffer:
+        array = np.from_dlpack(tensor)
+        buffer = self.allocate(array.shape, array.dtype)
+        buffer.array, buffer.written = array, True
+        return buffer
+
+    @alone
     def launch(
         self,
         work: Callable[[], object],
@@ -120,6 +158,7 @@ class FakeDevice:
             buffer.written = True
         work()
 
+    @alone
     def finish(self, clock: Clock) -> None:
         for stream, count in clock.items():
             self._done[stream] = max(self._done.get(stream, 0), count)
