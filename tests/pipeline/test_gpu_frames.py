@@ -3,6 +3,7 @@ leaves it here, byte for byte, and what a card hides or loses never leaves. Need
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -52,6 +53,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[CountingDev
     made = a_gpu(monkeypatch, tmp_path / "cache")
     yield made
     assert all(buffer.freed for buffer in made.buffers.values())
+    gc.collect()  # an error's traceback may hold a picture for a while
     assert OnTheCard.held == 0
 
 
