@@ -141,23 +141,23 @@ def slate(frame: Frame, reason: str) -> Covered:
 def digest(frame: Frame, wanted: Sequence[Region]) -> bytes:
     """BLAKE2b over the samples of every region's bounding rectangle, in all planes."""
     state = hashlib.blake2b(digest_size=16)
+    planes = list(zip(frame.planes, subsampling(frame), strict=True))
     for region in wanted:
         rect = bounds(stored(region, frame.orientation, *frame.size), *frame.size)
         if rect is not None:
-            for plane, (log2_w, log2_h) in zip(frame.planes, subsampling(frame), strict=True):
-                state.update(np.ascontiguousarray(plane[rect.slices(log2_w, log2_h)]).data)
+            for plane, sub in planes:
+                state.update(np.ascontiguousarray(plane[rect.slices(*sub)]).data)
     return state.digest()
 
 
 def is_solid(frame: Frame, wanted: Sequence[Region]) -> bool:
     """Whether the inside of every region is the one colour of a solid cover."""
+    colours = [plane.dtype.type(black(frame, n)) for n, plane in enumerate(frame.planes)]
+    planes = list(zip(frame.planes, subsampling(frame), colours, strict=True))
     for region in wanted:
         rect = inner(stored(region, frame.orientation, *frame.size), *frame.size)
-        if rect is None:
-            continue
-        for n, (plane, (log2_w, log2_h)) in enumerate(zip(frame.planes, subsampling(frame), strict=True)):
-            if np.any(plane[rect.slices(log2_w, log2_h)] != black(frame, n)):
-                return False
+        if rect is not None and any((plane[rect.slices(*sub)] != c).any() for plane, sub, c in planes):
+            return False
     return True
 
 

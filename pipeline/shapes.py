@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from math import ceil, floor, isfinite
 
 import numpy as np
@@ -156,10 +157,12 @@ def pooled(mask: Alpha, log2_w: int, log2_h: int) -> Alpha:
     if not (log2_w or log2_h):
         return mask
     step_y, step_x = 1 << log2_h, 1 << log2_w
-    height, width = mask.shape
-    padded = np.pad(mask, ((0, -height % step_y), (0, -width % step_x)))
-    parts = [padded[dy::step_y, dx::step_x] for dy in range(step_y) for dx in range(step_x)]
-    result: Alpha = np.maximum.reduce(parts)
+    below, right = -mask.shape[0] % step_y, -mask.shape[1] % step_x
+    if below or right:  # at the end of a picture of odd size
+        mask = np.pad(mask, ((0, below), (0, right)))
+    result: Alpha = mask[::step_y, ::step_x]
+    for dy, dx in product(range(step_y), range(step_x)):
+        result = np.maximum(result, mask[dy::step_y, dx::step_x])
     return result
 
 
