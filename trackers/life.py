@@ -104,10 +104,10 @@ class Ids:
         return self.next - 1
 
 
-def grown(state: kalman.State, settings: Tracking) -> Box:
-    """The box, larger on each side by what the centre may be off."""
+def grown(state: kalman.State, settings: Tracking, share: float = 1.0) -> Box:
+    """The box, larger on each side by what the centre may be off, or by a `share` of that."""
     box = kalman.box_of(state)
-    margin = settings.growth * kalman.spread_px(state)
+    margin = share * settings.growth * kalman.spread_px(state)
     x = min(margin, settings.max_growth * box.width)
     y = min(margin, settings.max_growth * box.height)
     return Box(box.x0 - x, box.y0 - y, box.x1 + x, box.y1 + y)

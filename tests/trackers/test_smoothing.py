@@ -192,3 +192,10 @@ def test_frames_that_nobody_looked_at_are_unknown() -> None:
     frames = [Observation(n, Fraction(n, RATE), () if n < 5 else None, n in (10, 12)) for n in range(40)]
     expected = [n >= 10 for n in range(40)]
     assert unknown(frames, Tracking(lead_s=0.5)) == expected
+
+
+def test_cover_that_leads_and_lags_grows_with_doubt() -> None:
+    path = {n: face(100 + 4 * n) for n in range(30, 60)}
+    out = run([[path[n]] if n in path else [] for n in range(90)])
+    seen, before, after = (out[n][0].box for n in (45, 22, 67))
+    assert min(before.width, after.width) > 1.15 * seen.width
