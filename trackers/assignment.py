@@ -49,8 +49,9 @@ def assign(costs: Float64[np.ndarray, "n m"]) -> list[tuple[int, int]]:
 
 def same_face(box: Box, other: Box) -> bool:
     """Whether one detection repeats another: much in common, or one inside the other."""
+    common = box.intersection(other)
     smaller = min(box.area, other.area)
-    return box.iou(other) >= DUPLICATE_IOU or (smaller > 0 and box.intersection(other) >= CONTAINED * smaller)
+    return common > 0 and (box.iou(other) >= DUPLICATE_IOU or common >= CONTAINED * smaller)
 
 
 def head_px(box: Box) -> float:

@@ -49,8 +49,11 @@ def bridge(lives: Sequence[Life], settings: Tracking) -> list[Life]:
     track under the earlier id. Predicted from both sides, so that two people are not joined because
     one walks to where the other was."""
     costs = np.full((len(lives), len(lives)), FORBIDDEN)
+    starts: dict[int, kalman.State] = {}
     for a, b in _neighbours(lives, settings.bridge_s):
-        costs[a, b] = _gap_cost(lives[a], lives[b])
+        if b not in starts:
+            starts[b] = _state_at_start(lives[b])
+        costs[a, b] = _gap_cost(lives[a], lives[b], starts[b])
     follower = dict(assign(np.where(costs <= BRIDGE_HEADS, costs, FORBIDDEN)))
     heads = sorted(set(range(len(lives))) - set(follower.values()))
     return [_joined(lives, head, follower) for head in heads]
@@ -78,10 +81,10 @@ def _neighbours(lives: Sequence[Life], bridge_s: float) -> list[tuple[int, int]]
     return pairs
 
 
-def _gap_cost(ended: Life, began: Life) -> float:
+def _gap_cost(ended: Life, began: Life, start: kalman.State) -> float:
     gap_s = float(began.hits[0].time - ended.last.time)
     forward = kalman.predict(ended.state, gap_s)
-    backward = kalman.predict(_state_at_start(began), -gap_s)
+    backward = kalman.predict(start, -gap_s)
     there = _distance(forward, began.hits[0].face)
     back = _distance(backward, ended.last.face)
     return (there + back) / 2

@@ -26,49 +26,50 @@ DOUBT_HEADS = 0.8  # of distance between the first two detections of a track
 # of a box's growth before the first and after the last detection, where most of what it adds is no face:
 # whole or half, benchmarks/recall.py finds the same faces exposed
 BEYOND = 0.5
+EQUAL_S = 1e-9  # what times may differ by that are the same
+DIGITS = 9  # of a distance in time: few distances, which kalman.py remembers
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A track as a curve in time: its detections and the smoothed state at each of them."""
+    """A track as a curve in time: its detections and the smoothed state at each of them. Seconds count
+    from its first detection, in `times` and in what its methods take."""
 
     id: int
     segment: int
     hits: tuple[Hit, ...]
+    times: tuple[float, ...]  # of the hits
     states: tuple[kalman.State, ...]
     confirmed: bool
 
     @classmethod
     def of(cls, life: Life) -> Path:
         start = life.hits[0].time
-        states = kalman.smooth(
-            [hit.face.box for hit in life.hits], [float(hit.time - start) for hit in life.hits]
-        )
+        times = tuple(float(hit.time - start) for hit in life.hits)
+        states = kalman.smooth([hit.face.box for hit in life.hits], times)
         confirmed = max(life.seen, len(life.hits)) >= CONFIRMED_HITS
-        return cls(life.id, life.segment, tuple(life.hits), tuple(states), confirmed)
+        return cls(life.id, life.segment, tuple(life.hits), times, tuple(states), confirmed)
 
-    def at(self, time: Fraction) -> tuple[kalman.State, Hit]:
+    def at(self, time_s: float) -> tuple[kalman.State, Hit]:
         """The state at any time, and the detection from which landmarks are taken."""
-        after = bisect_right(self.hits, time, key=lambda hit: hit.time)
-        if after == 0:
-            return kalman.predict(self.states[0], float(time - self.hits[0].time)), self.hits[0]
-        before = self.hits[after - 1]
-        if before.time == time or after == len(self.hits):
-            return kalman.predict(self.states[after - 1], float(time - before.time)), before
-        gap = self.hits[after].time - before.time
-        share = (time - before.time) / gap
-        state = kalman.between(self.states[after - 1], self.states[after], float(gap), float(share))
-        return state, before if share < Fraction(1, 2) else self.hits[after]
+        after = bisect_right(self.times, time_s)
+        if after == 0 or self.times[after - 1] == time_s or after == len(self.times):
+            near = max(after - 1, 0)
+            return kalman.predict(self.states[near], round(time_s - self.times[near], DIGITS)), self.hits[near]
+        gap_s = self.times[after] - self.times[after - 1]
+        share = (time_s - self.times[after - 1]) / gap_s
+        state = kalman.between(self.states[after - 1], self.states[after], gap_s, share)
+        return state, self.hits[after - 1] if share < 0.5 else self.hits[after]
 
-    def doubtful(self, time: Fraction) -> list[Box]:
+    def doubtful(self, time_s: float) -> list[Box]:
         """Between the first two detections, where they may be two people: both boxes, to be covered
         until the second. They may be where they lie far apart and the third does not bear them out."""
-        if len(self.hits) < 2 or not self.hits[0].time < time < self.hits[1].time:
+        if len(self.hits) < 2 or not 0 < time_s < self.times[1]:
             return []
         first, second = self.hits[0].face.box, self.hits[1].face.box
         x, y = second.centre
         if len(self.hits) > 2:  # where a face that moves on evenly was before
-            share = float((self.hits[1].time - self.hits[0].time) / (self.hits[2].time - self.hits[1].time))
+            share = self.times[1] / (self.times[2] - self.times[1])
             u, v = self.hits[2].face.box.centre
             x, y = x - (u - x) * share, y - (v - y) * share
         apart_px = hypot(x - first.centre[0], y - first.centre[1])
@@ -96,20 +97,21 @@ def place(
 
     misses: looked-at frames since its last detection; lag_s: how long it is carried after the last one.
     """
-    if time < path.hits[0].time - Fraction(path.lead_s(settings)):
+    time_s = float(time - path.hits[0].time)
+    if time_s < -path.lead_s(settings) - EQUAL_S:
         return None
-    late_s = float(time - path.hits[-1].time)
+    late_s = time_s - path.times[-1] - EQUAL_S
     lag_s = lag_s if path.confirmed else settings.lone_s
     lost = late_s > lag_s and misses > 0
     if lost and (late_s > lag_s + settings.hold_s or not path.is_lost(lag_s, size)):
         return None
-    state, hit = path.at(time)
+    state, hit = path.at(time_s)
     box = kalman.box_of(state)
     if hit.index == index:
         kind = TrackState.CONFIRMED if path.confirmed else TrackState.TENTATIVE
         return Track(path.id, hull([hit.cover, box]), hit.face.landmarks, kind, 0, hit.face.score)
-    between = path.hits[0].time < time < path.hits[-1].time
-    cover = hull([grown(state, settings, 1.0 if between else BEYOND), *path.doubtful(time)])
+    between = 0 < time_s < path.times[-1]
+    cover = hull([grown(state, settings, 1.0 if between else BEYOND), *path.doubtful(time_s)])
     if not cover.intersection(Box(0, 0, *size)):
         return None
     kind = TrackState.LOST if lost else TrackState.SMOOTHED
@@ -128,24 +130,24 @@ def smooth(
     extend_back(lives, observations, settings)
     paths = [Path.of(life) for life in bridge(lives, settings)]
     placed: list[list[Track]] = [[] for _ in observations]
-    times = [seen.time for seen in observations]
+    times_s = [float(seen.time - observations[0].time) for seen in observations]
     looks = list(accumulate(seen.faces is not None for seen in observations))
     segments = list(accumulate(seen.cut for seen in observations))
     position = {seen.index: n for n, seen in enumerate(observations)}
     for path in paths:
-        hit_looks = [(hit.time, looks[position[hit.index]]) for hit in path.hits]
-        first = bisect_right(times, path.hits[0].time - Fraction(path.lead_s(settings)) - 1)
-        for n in range(first, len(times)):
+        hits = [position[hit.index] for hit in path.hits]
+        for n in range(bisect_right(times_s, times_s[hits[0]] - path.lead_s(settings) - 1), len(times_s)):
             if segments[n] != path.segment:
                 if segments[n] > path.segment:
                     break
                 continue
-            before = bisect_right(hit_looks, times[n], key=lambda pair: pair[0])
-            misses = looks[n] - hit_looks[before - 1][1] if before else 0
-            track = place(path, observations[n].index, times[n], misses, settings, size, settings.lag_s)
+            before = bisect_right(hits, n)
+            misses = looks[n] - looks[hits[before - 1]] if before else 0
+            seen = observations[n]
+            track = place(path, seen.index, seen.time, misses, settings, size, settings.lag_s)
             if track is not None:
                 placed[n].append(track)
-            elif times[n] > path.hits[-1].time:
+            elif n > hits[-1]:
                 break
     return [tuple(tracks) for tracks in placed]
 
