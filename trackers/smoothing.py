@@ -55,7 +55,8 @@ class Path:
         after = bisect_right(self.times, time_s)
         if after == 0 or self.times[after - 1] == time_s or after == len(self.times):
             near = max(after - 1, 0)
-            return kalman.predict(self.states[near], round(time_s - self.times[near], DIGITS)), self.hits[near]
+            away_s = round(time_s - self.times[near], DIGITS)
+            return kalman.predict(self.states[near], away_s), self.hits[near]
         gap_s = self.times[after] - self.times[after - 1]
         share = (time_s - self.times[after - 1]) / gap_s
         state = kalman.between(self.states[after - 1], self.states[after], gap_s, share)
