@@ -65,7 +65,8 @@ class Anonymizer:
         self._window: LookAhead | None = None
 
     def __enter__(self) -> Self:
-        self._finder = self._stack.enter_context(open_detector(self._config.detect, self._models))
+        config = self._config
+        self._finder = self._stack.enter_context(open_detector(config.detect, self._models, config.device))
         return self
 
     def __exit__(

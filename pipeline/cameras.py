@@ -41,7 +41,7 @@ class Cameras:
         config = camera.config
         if config.cover.replacewith != "synthetic" or config.synthetic.model is None:
             return camera
-        return replace(camera, generator=self.generators.at(config.synthetic.model))
+        return replace(camera, generator=self.generators.at(config.synthetic.model, config.device))
 
     def status(self) -> list[dict[str, Any]]:
         return [keeper.status() for keeper in list(self._keepers.values())]

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from veilcast.config import Detect
+from veilcast.config import Detect, Device
 from veilcast.pipeline.cuts import CutFinder
 from veilcast.pipeline.detectors.candidates import Candidates, joined, overlaps, suppressed
-from veilcast.pipeline.detectors.network import CENTERFACE, KINDS, YUNET, NetworkDetector, kind_of
+from veilcast.pipeline.detectors.network import (
+    CENTERFACE,
+    CENTERFACE_FLOAT,
+    KINDS,
+    YUNET,
+    Kind,
+    NetworkDetector,
+    kind_of,
+)
 from veilcast.pipeline.pixels import picture
 from veilcast.pipeline.schedule import Pass, Schedule, closest_passes, detail, detail_pass, quick_passes
+from veilcast.trt_engines.engine import Engine
 from veilcast.trt_engines.models import Models
+from veilcast.trt_engines.open import open_engine
 from veilcast.types import Face, Frame, Rgb
 
 SAME_IOU = 0.4  # two boxes that have more in common are one face
@@ -27,6 +38,11 @@ LARGE_PX = 160.0  # side in the network's input from which a face must show clea
 SMALL_PX = 64.0  # side in the picture at the size for detail: below it a face may be for the better network
 WORKERS = 2  # looks at a time, one thread each: faster than one look on two threads
 WAITING_FRAMES = 16  # that `find_all` holds at most
+# a network's place in the schedule -> what runs there: on a GPU not in the eight bits that suit a processor
+RUNS: Mapping[Device, Mapping[str, Kind]] = {
+    "cpu": {CENTERFACE.name: CENTERFACE, YUNET.name: YUNET},
+    "cuda": {CENTERFACE.name: CENTERFACE_FLOAT, YUNET.name: YUNET},
+}
 
 
 class Detector(Protocol):
@@ -144,13 +160,33 @@ def united(parts: Sequence[Candidates]) -> Candidates:
 
 
 @contextmanager
-def open_detector(settings: Detect, models: Models) -> Iterator[FaceFinder]:
-    """The product's finder. Raises ModelMissing, ModelCorrupt, EngineError."""
+def open_networks(
+    models: Models,
+    device: Device = "cpu",
+    open_network: Callable[..., Engine] = open_engine,
+    streams: int = 1,
+) -> Iterator[dict[str, NetworkDetector]]:
+    """The networks of the schedule, one thread a stream. Raises ModelMissing, ModelCorrupt, EngineError, also
+    where there is no GPU: nothing falls back."""
+    opened = partial(open_network, device=device)
     with ExitStack() as stack:
-        networks = {
-            kind.name: stack.enter_context(NetworkDetector(kind, models.file(kind.name), streams=WORKERS))
-            for kind in (CENTERFACE, YUNET)
+        yield {
+            place: stack.enter_context(
+                NetworkDetector(kind, models.file(kind.name), streams=streams, open_network=opened)
+            )
+            for place, kind in RUNS[device].items()
         }
+
+
+@contextmanager
+def open_detector(
+    settings: Detect,
+    models: Models,
+    device: Device = "cpu",
+    open_network: Callable[..., Engine] = open_engine,
+) -> Iterator[FaceFinder]:
+    """The product's finder. Raises what open_networks raises."""
+    with open_networks(models, device, open_network, WORKERS) as networks:
         yield FaceFinder(networks, settings)
 
 

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -158,9 +159,10 @@ def main() -> None:
     job = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=listen, args=(sys.stdin.buffer, queue.Queue()), daemon=True).start()
     from veilcast.pipeline.generator_model import open_generator  # heavy: after the guard is up
+    from veilcast.trt_engines.open import open_engine
 
     path, model = Path(job["socket"]), Path(job["model"])
-    with open_generator(model) as (generator, offer):
+    with open_generator(model, partial(open_engine, device=job["device"])) as (generator, offer):
         kitchen = Kitchen(generator, canary(model, offer))
         path.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:

@@ -14,6 +14,7 @@ import threading
 import time
 from pathlib import Path
 
+from veilcast.config import Device
 from veilcast.errors import EngineError
 from veilcast.pipeline.generator_remote import RemoteGenerator
 from veilcast.pipeline.ladder import FIRST_S, MOST_S
@@ -28,8 +29,8 @@ LASTED_S = 60.0  # of a process, after which its next failure is a first one
 class SharedGenerator:
     """Keeps one on its socket from `start` to `stop`. While there is none, faces are covered solid."""
 
-    def __init__(self, model: Path, path: Path) -> None:
-        self.model, self.path = model, path
+    def __init__(self, model: Path, path: Path, device: Device = "cpu") -> None:
+        self.model, self.path, self.device = model, path, device
         self.pid: int | None = None
         self.restarts = -1
         self._stop = threading.Event()
@@ -65,8 +66,8 @@ class SharedGenerator:
         try:
             assert process.stdin is not None
             with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(json.dumps({"model": str(self.model), "socket": str(self.path)}).encode())
-                process.stdin.write(b"\n")
+                asked = {"model": str(self.model), "socket": str(self.path), "device": self.device}
+                process.stdin.write(json.dumps(asked).encode() + b"\n")
                 process.stdin.flush()  # and stays open: its end tells the child that the parent is gone
             self._watch(process)
         finally:
@@ -94,16 +95,16 @@ class Generators:
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="vc-gen-")
-        self._shared: dict[Path, SharedGenerator] = {}
+        self._shared: dict[tuple[Path, Device], SharedGenerator] = {}
 
-    def at(self, model: Path) -> Path:
+    def at(self, model: Path, device: Device = "cpu") -> Path:
         """The socket of the generator of this model; it is started where there is none yet."""
-        model = model.absolute()
-        if model not in self._shared:
-            made = SharedGenerator(model, Path(self._folder.name) / f"{len(self._shared)}.sock")
-            self._shared[model] = made
+        key = model.absolute(), device
+        if key not in self._shared:
+            made = SharedGenerator(key[0], Path(self._folder.name) / f"{len(self._shared)}.sock", device)
+            self._shared[key] = made
             made.start()
-        return self._shared[model].path
+        return self._shared[key].path
 
     @property
     def shared(self) -> tuple[SharedGenerator, ...]:

@@ -34,13 +34,14 @@ from veilcast.pipeline.supervise import OnProgress, Progress, silent, supervise
 
 JOURNAL = "veilcast-pictures.jsonl"
 CHUNK = 500  # pictures that one worker process is given: its start costs seconds
+ON_A_GPU = 2  # workers: one reads and writes files while the other's networks run
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a run of pictures takes besides the settings. `workers`: None = one for each processor.
-    `identity_by`: which pictures show one synthetic person: "image" = each its own, "folder" = those of one
-    folder, else the name of a column in a CSV file of the set."""
+    """What a run of pictures takes besides the settings. `workers`: None = one for each processor, two
+    on a GPU. `identity_by`: which pictures show one synthetic person: "image" = each its own, "folder" =
+    those of one folder, else the name of a column in a CSV file of the set."""
 
     models: Path | None = None
     overwrite: bool = False
@@ -164,7 +165,8 @@ class _Run:
 
     @property
     def workers(self) -> int:
-        return self.options.workers or os.cpu_count() or 1
+        here = ON_A_GPU if self.config.device == "cuda" else os.cpu_count()
+        return self.options.workers or here or 1
 
 
 def _cover(run: _Run, waiting: Sequence[str], total: int, on_progress: OnProgress) -> None:

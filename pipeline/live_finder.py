@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 
 from veilcast.config import Detect
 from veilcast.pipeline.detect import FaceFinder
 from veilcast.pipeline.detectors.network import CENTERFACE, YUNET, NetworkDetector
 from veilcast.pipeline.overload import Level
 from veilcast.pipeline.schedule import Pass, closest_passes, coarse, detail
-from veilcast.trt_engines.models import Models
 from veilcast.types import Face, Frame
 
 HALVED_PX = 1280 * 720  # above so many pixels the lightest look sees half the size
@@ -52,13 +50,3 @@ def lightest_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
     (light, own), (better, large) = ((step.network, step.size) for step in light_passes(size))
     scale = 2 if own[0] * own[1] > HALVED_PX else 1
     return Pass(light, (own[0] // scale, own[1] // scale)), Pass(better, (large[0] // 2, large[1] // 2))
-
-
-@contextmanager
-def open_networks(models: Models, threads: int = 1) -> Iterator[Networks]:
-    """What a LiveFinder looks with. Raises ModelMissing, ModelCorrupt, EngineError."""
-    with ExitStack() as stack:
-        yield {
-            kind.name: stack.enter_context(NetworkDetector(kind, models.file(kind.name), threads=threads))
-            for kind in (CENTERFACE, YUNET)
-        }

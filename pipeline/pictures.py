@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from veilcast.pipeline.ledger import Ledger
 from veilcast.pipeline.pixels import to_rgb
 from veilcast.pipeline.studio import Studio
 from veilcast.trt_engines.models import Models
+from veilcast.trt_engines.open import open_engine
 from veilcast.types import Box, Face, Frame, PixelFormat, Track, TrackState
 
 # Networks are compiled for one size each, so pictures are fitted into few: width, height
@@ -72,9 +74,10 @@ def cover_all(job: Json, on_frame: Callable[[str, int, int | None], None]) -> Js
     source, folder, journal = (Path(job[key]) for key in ("source", "folder", "journal"))
     models = Models(Path(job["models"]) if job["models"] else None, fetch=not job["models"])
     with ExitStack() as stack:
-        finder = stack.enter_context(open_detector(config.detect, models))
+        finder = stack.enter_context(open_detector(config.detect, models, config.device))
         synthetic = config.cover.replacewith == "synthetic"
-        studio = stack.enter_context(Studio(config.synthetic, models)) if synthetic else None
+        network = partial(open_engine, device=config.device)
+        studio = stack.enter_context(Studio(config.synthetic, models, network)) if synthetic else None
         tools = _Tools(finder, studio, config)
         for number, (name, person) in enumerate(zip(job["names"], job["people"], strict=True)):
             line = Line(name, stamp(source / name), job["settings"])

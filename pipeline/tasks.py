@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from veilcast.config import Detect
+from veilcast.config import Detect, Device
 from veilcast.errors import VeilcastError
 from veilcast.pipeline.supervise import OnFrame
 
@@ -43,15 +43,16 @@ class Tools:
         self._key: str | None = None
         self._finder: FaceFinder | None = None
 
-    def finder(self, settings: Detect, models: Path | None, device: str = "cpu") -> FaceFinder:
+    def finder(self, settings: Detect, models: Path | None, device: Device = "cpu") -> FaceFinder:
         """For a new stream. Raises ModelMissing, ModelCorrupt, EngineError."""
-        from veilcast.pipeline.gpu.detectors import opener  # inference takes a second to import
+        from veilcast.pipeline.detect import open_detector  # inference takes a second to import
         from veilcast.trt_engines.models import Models
 
         key = f"{settings.model_dump_json()} {models} {device}"
         if self._finder is None or key != self._key:
             self.close()
-            opened = opener(device)(settings, Models(models) if models else Models(fetch=True))
+            store = Models(models) if models else Models(fetch=True)
+            opened = open_detector(settings, store, device)
             self._finder, self._key = self._stack.enter_context(opened), key
         return self._finder.anew()
 

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
-from veilcast.config import Config
+from veilcast.config import Config, Device
 from veilcast.pipeline.cover import Painter
 from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.gpu.shelf import Kept, Shelf, fits
@@ -124,7 +124,7 @@ class OnDemand:
 
 
 @contextmanager
-def open_desk(device: Literal["cpu", "cuda"]) -> Iterator[Desk]:
+def open_desk(device: Device) -> Iterator[Desk]:
     """Raises EngineError where there is no GPU."""
     if device == "cpu":
         yield Here()

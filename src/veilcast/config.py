@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from veilcast.errors import ConfigError
 
+Device = Literal["cpu", "cuda"]  # where networks run
+
 
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -147,7 +149,7 @@ class Config(Section):
     encode: Encode = Encode()
     limits: Limits = Limits()
     live: Live = Live()
-    device: Literal["cpu", "cuda"] = Field(
+    device: Device = Field(
         "cpu", description="where networks run; cuda has not been tried on a GPU yet: look at the result"
     )
     damaged: Literal["refuse", "slate"] = Field(

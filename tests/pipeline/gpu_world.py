@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -162,15 +161,14 @@ class CountingDevice(FakeDevice):
         return value
 
 
-def in_float(**wanted: Any) -> Callable[..., Any]:
-    """open_engine whose networks have the very same answers wherever they run: ONNX Runtime in float32."""
-    return partial(_opened, **wanted)
+def in_float(device: str) -> Callable[..., Any]:
+    """open_engine whose networks have the very same answers on "cpu" and "cuda": ONNX Runtime in float32."""
+    exact = {"device": "cuda", "precision": "f32"} if device == "cuda" else {"backend": "onnxruntime"}
 
+    def opened(model: Any, **asked: Any) -> Any:
+        return open_engine(model, **{**asked, "device": "cpu", **exact})
 
-def _opened(model: Any, **asked: Any) -> Any:
-    there = asked.pop("device", "cpu") == "cuda"
-    exact: dict[str, Any] = {"device": "cuda", "precision": "f32"} if there else {"backend": "onnxruntime"}
-    return open_engine(model, **{**asked, **exact})
+    return opened
 
 
 def a_gpu(patch: pytest.MonkeyPatch, cache: Path) -> CountingDevice:

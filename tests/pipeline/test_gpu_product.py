@@ -5,27 +5,30 @@ from __future__ import annotations
 
 import gc
 import hashlib
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 from tests.pipeline.gpu_world import CardStandIn, CountingDevice, OnTheCard, a_gpu, in_float
 
 from veilcast.config import Config, overlay
 from veilcast.errors import EngineError
-from veilcast.pipeline import jobs
+from veilcast.pipeline import jobs, pictures
 from veilcast.pipeline.detect import FaceFinder, open_detector
-from veilcast.pipeline.drawn import drawn
+from veilcast.pipeline.drawn import drawn, frame
 from veilcast.pipeline.gpu.card import Here, open_desk
-from veilcast.pipeline.gpu.detectors import open_gpu_detector, opener
+from veilcast.pipeline.live_engines import open_engines
+from veilcast.pipeline.overload import Level
 from veilcast.pipeline.tasks import Tools, perform
 from veilcast.trt_engines import open as opening
 from veilcast.trt_engines.models import Models
+from veilcast.types import Track, TrackState
 
 pytest.importorskip("onnxruntime", reason="the stand-in runs networks by ONNX Runtime")
 
@@ -96,9 +99,11 @@ def covered(
     clip: Path, folder: Path, device: str, patch: pytest.MonkeyPatch, **settings: object
 ) -> tuple[str, Json]:
     """The SHA-256 of what the job of `veilcast run` writes, its networks in float32, and what it tells."""
-    exact, target = in_float(), folder / f"{device}.mkv"
+    exact, target = in_float(device), folder / f"{device}.mkv"
     patch.setattr(opening, "open_engine", exact)
-    with open_gpu_detector(Config().detect, Models(), partial(exact, device=device)) as finder:
+    with open_detector(
+        Config().detect, Models(), "cuda", exact
+    ) as finder:  # the networks of a GPU, on either
         told = jobs.run(job(clip, target, device, **settings), lambda *_: None, OneFinder(finder))
     return hashlib.sha256(target.read_bytes()).hexdigest(), told
 
@@ -143,7 +148,6 @@ def test_a_run_goes_there_when_it_is_asked_to(clip: Path, tmp_path: Path, gpu: C
 
 def test_a_run_stays_on_the_processor_unless_it_is_asked() -> None:
     assert Config().device == "cpu"
-    assert opener("cpu") is open_detector
     with open_desk("cpu") as desk:
         assert isinstance(desk, Here)
 
@@ -154,3 +158,59 @@ def test_without_a_gpu_nothing_else_takes_its_place(clip: Path, tmp_path: Path) 
         pytest.skip("there is one here")
     with pytest.raises(EngineError, match="no CUDA device"):
         perform(job(clip, tmp_path / "out.mkv", "cuda"), lambda *_: None)
+
+
+# -- pictures and cameras: networks there, pixels here
+
+
+@pytest.mark.parametrize("name", ["face.png", "face.jpg"])
+def test_a_picture_is_covered_there_as_it_is_here(
+    tmp_path: Path, gpu: CountingDevice, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    weights()
+    (tmp_path / "in").mkdir()
+    cv2.imwrite(str(tmp_path / "in" / name), drawn()[..., ::-1])
+    for device in ("cpu", "cuda"):
+        monkeypatch.setattr(pictures, "open_detector", finders(in_float(device)))
+        (tmp_path / device).mkdir()
+        pictures.cover_all(picture_job(tmp_path, device, name), lambda *_: None)
+    assert (tmp_path / "cpu" / name).read_bytes() == (tmp_path / "cuda" / name).read_bytes()
+    assert (tmp_path / "cpu" / name).read_bytes() != (tmp_path / "in" / name).read_bytes()
+    assert '"faces": 1' in (tmp_path / "cuda.jsonl").read_text()
+    assert gpu.launches > 0
+
+
+def finders(exact: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda settings, models, _device: open_detector(settings, models, "cuda", exact)
+
+
+def picture_job(folder: Path, device: str, name: str) -> Json:
+    return {
+        "source": str(folder / "in"),
+        "folder": str(folder / device),
+        "names": [name],
+        "people": [""],
+        "config": overlay(Config(), {"device": device}).model_dump(mode="json"),
+        "settings": "",
+        "models": str(Models().folder),
+        "journal": str(folder / f"{device}.jsonl"),
+    }
+
+
+def test_a_camera_is_looked_at_there_while_a_new_face_is_made(gpu: CountingDevice) -> None:
+    """The thread that looks at the next picture beside the one that draws on this one: no rule of the device
+    is broken, and both say what they say alone."""
+    models = weights("landmarks478", "dlib", "faceres")
+    asked = {"device": "cuda", "cover.replacewith": "synthetic", "synthetic.model": str(START)}
+    config = overlay(Config(), {**asked, "synthetic.seed": 3})
+    with open_engines(config, models.folder) as engines:
+        engines.canary()
+        assert engines.faces is not None
+        (face,) = engines.finder().find(frame(0)) or ()
+        track = Track(1, face.box, face.landmarks, TrackState.CONFIRMED, 0, face.score)
+        with ThreadPoolExecutor(1) as aside:
+            looks = [aside.submit(engines.finder().find, frame(n)) for n in range(3)]
+            drawings = [engines.faces.painters(frame(n), (track,), Level.FULL) for n in range(3)]
+        boxes = [[found.box for found in look.result()] for look in looks]
+        assert boxes == [[face.box]] * 3
+        assert [list(painters) for painters in drawings] == [[1]] * 3

@@ -68,6 +68,7 @@ def live(
     captions: Annotated[
         Literal["keep", "drop"] | None, typer.Option("--captions", help="Captions; dropped unless kept.")
     ] = None,
+    device: option.Device = None,
     models: option.Models = None,
 ) -> None:
     """Cover every face of live cameras; whatever fails, a slate is shown and never the source."""
@@ -80,6 +81,7 @@ def live(
         "live__transport": transport,
         "live__audio": audio,
         "live__captions": captions,
+        "device": device,
     }
     with _folder(listen is not None or config is not None) as previews:
         if source is not None:

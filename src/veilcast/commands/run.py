@@ -94,8 +94,6 @@ def run(
             "--report and --preview name one file each; give one input, not several or a folder"
         )
     if len(sources) == 1 and _holds_pictures(Path(sources[0])):
-        if settings.device != "cpu":
-            raise ConfigError("pictures are looked at by the processor; leave out --device")
         _pictures(Path(sources[0]), output, settings, extras, quiet, identity_by)
         return
     _many(list(_jobs(sources, output)), settings, extras, quiet)
