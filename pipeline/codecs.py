@@ -55,7 +55,7 @@ class Family:
 
     codec: str  # FFmpeg's codec name: "h264"
     encoder: str
-    quality: str | None  # "crf", "qscale"; None = lossless or fixed by its profile
+    quality: str | None  # "crf", "qp", "qscale"; None = lossless or fixed by its profile
     default: float
     preset: str | None = None
     preset_option: str = "preset"
@@ -204,8 +204,8 @@ def encoder_options(choice: Choice, threads: int, light: hdr.Light) -> dict[str,
     """The encoder's own options. Nothing a person typed is in them unchecked."""
     family = choice.family
     options = dict(family.options)
-    if family.quality == "crf":
-        options["crf"] = f"{family.default:g}"
+    if family.quality in ("crf", "qp"):
+        options[family.quality] = f"{family.default:g}"
     if family.preset is not None:
         options[family.preset_option] = family.preset
     if family.encoder in ("libx264", "libx265"):

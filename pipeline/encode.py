@@ -43,6 +43,7 @@ from veilcast.pipeline.containers import (
 )
 from veilcast.pipeline.decode import Decoder, codec_name
 from veilcast.pipeline.gate import SafeFrame
+from veilcast.pipeline.nvenc import on_card
 from veilcast.pipeline.priority import give_back_real_time
 from veilcast.pipeline.streams import SourceStream, StreamFate, fate, kept_tags, side_fate
 from veilcast.types import Frame, Orientation
@@ -94,9 +95,11 @@ class Encoder:
         target: Path,
         settings: Encode = Encode(),  # noqa: B008  (frozen)
         tags: Mapping[str, str] = NO_TAGS,
+        card: bool = False,
     ) -> None:
-        """`tags` are written into the file's own metadata: what the product says about itself."""
-        self._decoder, self._target, self._settings = decoder, target, settings
+        """`tags` are written into the file's own metadata: what the product says about itself. `card`: encode
+        there, where it can."""
+        self._decoder, self._target, self._settings, self._card = decoder, target, settings, card
         self._pts = array("q")  # of every frame so far
         self._segment = 0  # number of the current segment's first frame
         self._durations: dict[int, int] = {}  # frame number -> ticks, until its packet is written
@@ -276,7 +279,10 @@ class Encoder:
         # av cannot hand the sample aspect ratio to a matroska file, and an avi has no place for it
         aspect = info.sample_aspect_ratio != 1 and self._muxer in ("matroska", "webm", "avi")
         given = (info.codec, info.format, interlaced, aspect, self._settings)
-        return choose(*given, pixel_formats, takes.__contains__)
+        choice = choose(*given, pixel_formats, takes.__contains__)
+        if not self._card:
+            return choice
+        return on_card(choice, info, interlaced, self._decoder.light, self._settings)
 
     def _add_video(self) -> VideoStream:
         decoder, family = self._decoder, self.choice.family

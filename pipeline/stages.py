@@ -142,7 +142,7 @@ def render_file(
     ledger = Ledger()
     with (
         decoded(source, config) as decoder,
-        Encoder(decoder, target, config.encode, marks(config)) as encoder,
+        Encoder(decoder, target, config.encode, marks(config), config.device == "cuda") as encoder,
     ):
         covers = Covers.of(config)
         with ahead(decoder.frames(), DEPTH) as frames, Behind(encoder.write, DEPTH) as out:

@@ -307,7 +307,7 @@ class PaintStudio:
 
     calls: ClassVar[list[tuple[bytes, int]]] = []
 
-    def __init__(self, settings: Synthetic, models: object) -> None:
+    def __init__(self, settings: Synthetic, models: object, *_: object) -> None:
         assert settings.identity_key_file is not None
         self.key = settings.identity_key_file.read_bytes()
 
