@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import openvino as ov
-
 from veilcast.trt_engines.canary import noise
 from veilcast.trt_engines.engine import Model, Settings
 from veilcast.trt_engines.openvino_engine import _config, _network, _spec
+from veilcast.trt_engines.runtime import ov
 
 RUNS = 8
 # the library's kinds of layers -> what a person calls them; the rest is "other"

@@ -16,12 +16,12 @@ import numpy as np
 import onnx
 import onnx.compose
 import onnx.version_converter
-import openvino as ov
 from onnx import TensorProto, helper, numpy_helper
 
 from veilcast.diffusion.schedule import checked as checked_times
 from veilcast.errors import ModelCorrupt
 from veilcast.trt_engines.network import checked
+from veilcast.trt_engines.runtime import ov
 
 LATENT, TIME = "x", "t"  # inputs of the denoiser
 _ODD_BATCH = 13

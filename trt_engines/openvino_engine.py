@@ -15,13 +15,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-import openvino as ov
-from openvino.preprocess import PrePostProcessor
 
 from veilcast.errors import EngineError
 from veilcast.trt_engines.compiled import Compiled, CompiledCache
 from veilcast.trt_engines.engine import Model, Settings, Tensors, TensorSpec, check_inputs
 from veilcast.trt_engines.processor import processor
+from veilcast.trt_engines.runtime import ov
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +115,7 @@ def _kept(
 
 
 def _compiled(
-    core: ov.Core, model: Model, settings: Settings, config: dict[str, Any]
+    core: Any, model: Model, settings: Settings, config: dict[str, Any]
 ) -> tuple[Any, Sequence[str]]:
     network = _network(core, model, settings)
     # named before compiling, which gives fused tensors the names of their parts as well
@@ -135,7 +134,7 @@ def _config(settings: Settings, precision: str, snippets: bool) -> dict[str, Any
     return config if snippets else {**config, "SNIPPETS_MODE": "DISABLE"}
 
 
-def _network(core: ov.Core, model: Model, settings: Settings) -> ov.Model:
+def _network(core: Any, model: Model, settings: Settings) -> Any:
     network = _read(core, model)
     for port in (*network.inputs, *network.outputs):
         if not port.names:
@@ -147,7 +146,7 @@ def _network(core: ov.Core, model: Model, settings: Settings) -> ov.Model:
     return network
 
 
-def _read(core: ov.Core, model: Model) -> ov.Model:
+def _read(core: Any, model: Model) -> Any:
     """From the checked bytes; formats that the library reads by path alone go through a private file."""
     if model.suffix == ".onnx":
         return core.read_model(model.data)
@@ -157,8 +156,8 @@ def _read(core: ov.Core, model: Model) -> ov.Model:
         return core.read_model(path, config={"ENABLE_MMAP": False})
 
 
-def _taking_pictures(network: ov.Model, names: tuple[str, ...]) -> ov.Model:
-    steps = PrePostProcessor(network)
+def _taking_pictures(network: Any, names: tuple[str, ...]) -> Any:
+    steps = ov.preprocess.PrePostProcessor(network)
     for name in names:
         tensor = steps.input(name).tensor()
         tensor.set_element_type(ov.Type.u8)
@@ -167,7 +166,7 @@ def _taking_pictures(network: ov.Model, names: tuple[str, ...]) -> ov.Model:
     return steps.build()
 
 
-def _partial(shape: Any) -> ov.PartialShape:
+def _partial(shape: Any) -> Any:
     return ov.PartialShape(
         [ov.Dimension(d) if isinstance(d, int) else ov.Dimension(d[0], d[2]) for d in shape]
     )
