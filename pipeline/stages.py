@@ -81,6 +81,11 @@ def decoded(source: Path, config: Config) -> Decoder:
     return Decoder(source, config.limits, config.damaged)
 
 
+def looked_at(source: Path, config: Config) -> Decoder:
+    """The same for those who change nothing: no frame is copied."""
+    return Decoder(source, config.limits, config.damaged, writable=False)
+
+
 def run(source: Path, target: Path, config: Config, finder: Finder, on_frame: OnFrame) -> Rendered:
     """`source` with every face covered, as `target`."""
     plan = detect_file(source, config, finder, on_frame)
@@ -93,7 +98,7 @@ def detect_file(
     finder: Finder,
     on_frame: OnFrame,
     tap: Tap = untapped,
-    decode: Decode = decoded,
+    decode: Decode = looked_at,
 ) -> Plan:
     """What to cover in each frame: detections, followed forward and smoothed backward over the file. `tap`
     sees each frame as it comes out of the decoder."""
