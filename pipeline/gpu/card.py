@@ -21,7 +21,7 @@ from veilcast.config import Config, Device
 from veilcast.pipeline.cover import Painter
 from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.gpu.shelf import Kept, Shelf, fits
-from veilcast.pipeline.stages import DEPTH, Paint, Scenes
+from veilcast.pipeline.stages import DEPTH, Paint, Scenes, looked_at
 from veilcast.types import Affine, Frame, Picture, Plane, Rgb, Track
 
 # more than all that hold frames at a time: the queues of both threads, those looked at, a window of faces
@@ -48,7 +48,7 @@ class Here:
     """The processor."""
 
     def decoder(self, source: Path, config: Config) -> Decoder:
-        return Decoder(source, config.limits, config.damaged)
+        return looked_at(source, config)
 
     def lifted(self, decoder: Decoder, frames: Iterator[Frame]) -> Iterator[Frame]:
         return frames
