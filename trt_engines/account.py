@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from veilcast.trt_engines.canary import noise
 from veilcast.trt_engines.engine import Model, Settings
-from veilcast.trt_engines.openvino_engine import _config, _network, _spec
+from veilcast.trt_engines.openvino_engine import compile_network, properties, specs
 from veilcast.trt_engines.runtime import ov
 
 RUNS = 8
@@ -33,11 +33,10 @@ def account(
 ) -> dict[str, float]:
     """Milliseconds of one run by kind of layer, largest first. Threads work on a layer together."""
     core, settings = ov.Core(), Settings(threads=threads, shapes=shapes)
-    network = _network(core, Model(data, ".onnx"), settings)
-    config = {**_config(settings, precision, precision == "bf16"), "PERF_COUNT": True}
-    compiled = core.compile_model(network, "CPU", config)
-    specs = [_spec(port.get_any_name(), port, settings) for port in compiled.inputs]
-    request, given = compiled.create_infer_request(), noise(specs)
+    config = {**properties(settings, precision, snippets=precision == "bf16"), "PERF_COUNT": True}
+    compiled, names = compile_network(core, Model(data, ".onnx"), settings, config)
+    taken, _ = specs(compiled, names, settings)
+    request, given = compiled.create_infer_request(), noise(taken)
     best: dict[str, tuple[str, float]] = {}  # by layer: other processes can only make it longer
     for _ in range(RUNS):
         request.infer(given)

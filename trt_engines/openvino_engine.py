@@ -55,17 +55,12 @@ class OpenVinoEngine:
         self.label = f"openvino {precision}" + ("" if snippets else " without snippets")
         self.streams = settings.streams
         with _translated(f"could not compile the network for {self.label}"):
-            compiled, names = _kept(model, settings, _config(settings, precision, snippets), cache)
+            compiled, names = _kept(model, settings, properties(settings, precision, snippets), cache)
             self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
             for _ in range(settings.streams):
                 self._requests.put(compiled.create_infer_request())
         self._open = True
-        specs = [
-            _spec(name, port, settings)
-            for name, port in zip(names, (*compiled.inputs, *compiled.outputs), strict=True)
-        ]
-        self.inputs = tuple(specs[: len(compiled.inputs)])
-        self.outputs = tuple(specs[len(compiled.inputs) :])
+        self.inputs, self.outputs = specs(compiled, names, settings)
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
         check_inputs(self.inputs, inputs)
@@ -102,28 +97,39 @@ def _kept(
     """The compiled network and the names of its tensors: from the cache, else compiled now and kept."""
     core = ov.Core()
     if cache is None:
-        return _compiled(core, model, settings, config)
+        return compile_network(core, model, settings, config)
     facts = (model.sha256, settings.text(), json.dumps(config, sort_keys=True), version(), processor())
     if (found := cache.get(*facts)) is not None:
         try:
             return core.import_model(io.BytesIO(found.blob), "CPU", config), found.names
         except RuntimeError as error:
             log.debug("a kept network cannot be imported: %s", error)
-    compiled, names = _compiled(core, model, settings, config)
+    compiled, names = compile_network(core, model, settings, config)
     cache.put(facts, Compiled(tuple(names), compiled.export_model().getvalue()))
     return compiled, names
 
 
-def _compiled(
+def compile_network(
     core: Any, model: Model, settings: Settings, config: dict[str, Any]
 ) -> tuple[Any, Sequence[str]]:
+    """The compiled network and the names of its tensors, inputs first. Raises what the library raises."""
     network = _network(core, model, settings)
     # named before compiling, which gives fused tensors the names of their parts as well
     names = [_name(port) for port in (*network.inputs, *network.outputs)]
     return core.compile_model(network, "CPU", config), names
 
 
-def _config(settings: Settings, precision: str, snippets: bool) -> dict[str, Any]:
+def specs(
+    compiled: Any, names: Sequence[str], settings: Settings
+) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """What a compiled network takes, and what it gives."""
+    ports = (*compiled.inputs, *compiled.outputs)
+    found = tuple(_spec(name, port, settings) for name, port in zip(names, ports, strict=True))
+    return found[: len(compiled.inputs)], found[len(compiled.inputs) :]
+
+
+def properties(settings: Settings, precision: str, snippets: bool = True) -> dict[str, Any]:
+    """The library's own settings."""
     threads = settings.threads or max(1, (os.cpu_count() or 1) // settings.streams)
     config = {
         "INFERENCE_PRECISION_HINT": precision,
