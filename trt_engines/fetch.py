@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 from veilcast.errors import ModelMissing
-from veilcast.trt_engines.catalogue import Part, Release
+from veilcast.trt_engines.roles import Part, Release
 
 DEADLINE_S = 900
 PYTHON_TAG = "3.11"  # the wheels are pinned with it; nothing of them is imported

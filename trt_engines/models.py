@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from veilcast.errors import ConfigError, ModelCorrupt, ModelMissing
-from veilcast.trt_engines.catalogue import ROLES, Part, Release, Role
+from veilcast.trt_engines.catalogue import ROLES
 from veilcast.trt_engines.fetch import download, extract
+from veilcast.trt_engines.roles import Part, Release, Role
 
 ENVIRONMENT = "VEILCAST_MODELS"
 SHIPPED = Path(__file__).with_name("shipped")  # what no registry has and may be passed on

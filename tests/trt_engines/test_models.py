@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 from veilcast.commands.models import app
 from veilcast.errors import ConfigError, ModelCorrupt, ModelMissing
 from veilcast.trt_engines import fetch, models
-from veilcast.trt_engines.catalogue import ROLES, Part, Release, Role
+from veilcast.trt_engines.catalogue import ROLES
 from veilcast.trt_engines.models import ENVIRONMENT, Models, default_folder, pull, verify
+from veilcast.trt_engines.roles import Part, Release, Role
 
 RAW, READY = b"as published", b"AS PUBLISHED"
 WHEEL = Release("pypi", "veilcast-test-weights", "1.0")
