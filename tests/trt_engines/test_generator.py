@@ -149,10 +149,10 @@ def product(name: str) -> ProductNetwork:
     [
         *OUTPUTS,
         *DETECTORS,
+        *READERS,
         "identity-tokens",
-        pytest.param("unet-of-tokens", marks=pytest.mark.slow),  # the denoiser, nearly whole
-        pytest.param("sampler", marks=pytest.mark.slow),  # twice the denoiser, and the decoder
-        *(pytest.param(name, marks=pytest.mark.slow) for name in READERS),
+        "unet-of-tokens",
+        "sampler",
     ],
 )
 def test_every_network_builds_for_every_target(name: str, precision: Any) -> None:
