@@ -29,7 +29,7 @@ class AutoencoderPhase:
         self.tools, self.normaliser = tools, tools.normaliser()
         parts = ("encoder", "decoder") if tools.settings.weights.latents else ("decoder",)
         self.trained = nn.ModuleDict({name: tools.new(name) for name in parts})
-        self.critic = tools.adversary()
+        self.critic = tools.adversary(tools.settings.weights.adversarial)
 
     def losses(self, generator: torch.Generator, size: int, step: int) -> dict[str, Tensor]:
         weights, tools = self.tools.settings.weights, self.tools
@@ -105,7 +105,7 @@ class CloseUpPhase:
             decoder = tools.finished("decoder").state_dict()
             net.load_state_dict({k: v for k, v in decoder.items() if k.startswith("trunk")}, strict=False)
         self.trained = nn.ModuleDict({"closeup": net})
-        self.critic = tools.adversary()
+        self.critic = tools.adversary(tools.settings.weights.adversarial)
 
     def losses(self, generator: torch.Generator, size: int, step: int) -> dict[str, Tensor]:
         rows, mirrored = self.large.draw(size, generator)

@@ -47,7 +47,7 @@ class DistillPhase:
         self.denoiser = self._denoiser() if tools.settings.weights.anchor else None
         self.expression = tools.finished("expression")
         self.spread = torch.from_numpy(SPREAD[:BLENDSHAPES]).to(tools.device)
-        self.critic = tools.adversary()
+        self.critic = tools.adversary(tools.settings.weights.realness)
 
     def losses(self, generator: torch.Generator, size: int, step: int) -> dict[str, Tensor]:
         tools, weights = self.tools, self.tools.settings.weights
@@ -123,7 +123,7 @@ class DistillPhase:
         outside = (1 - batch.hidden[half:]) * (made[half:] - batch.rgb[half:]).abs()
         terms = {"outside": 2 * weights.pixels * outside.mean()}
         if self.critic is not None:
-            terms["adversarial"] = weights.adversarial * maker_loss(self.critic, tools.lpips, made)
+            terms["adversarial"] = weights.realness * maker_loss(self.critic, tools.lpips, made)
         return terms
 
     def _obeys(

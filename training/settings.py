@@ -61,7 +61,8 @@ class Weights:
 
     pixels: float = 1.0
     lpips: float = 1.0
-    adversarial: float = 0.1
+    adversarial: float = 0.1  # the decoders' adversary
+    realness: float = 0.1  # the few-step phase's adversary
     latents: float = 1.0  # 0: the encoder, which serves training alone, is left out
     identity: float = 0.5
     geometry: float = 0.3

@@ -53,9 +53,9 @@ class Tools:
             net.load_state_dict(networks.load(name, self.settings, self.weights).state_dict())
         return net.to(self.device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload,no-any-return]
 
-    def adversary(self) -> nn.Module | None:
-        """A fresh critic, or None where its weight is 0."""
-        if self.settings.weights.adversarial == 0:
+    def adversary(self, weight: float) -> nn.Module | None:
+        """A fresh critic, or None where its weight in the loss is 0."""
+        if weight == 0:
             return None
         return Critic(self.settings.sizes.critic).to(self.device)
 
