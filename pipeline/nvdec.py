@@ -11,6 +11,7 @@ import logging
 from pathlib import Path
 
 import av
+import av.error
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 
@@ -25,6 +26,15 @@ log = logging.getLogger(__name__)
 
 CODECS = ("h264", "hevc", "vp9")  # decoded by rule to the bit; their own decoders here know the card
 HELD = "nv12"  # how the card keeps 8-bit 4:2:0
+
+
+def is_here() -> bool:
+    """Whether a card decodes here."""
+    try:
+        HWAccel("cuda").create(av.Codec("h264", "r"))
+    except (av.error.FFmpegError, NotImplementedError):
+        return False
+    return True
 
 
 def open_decoder(source: Path, limits: Limits, shelf: Shelf) -> Decoder:
@@ -46,6 +56,8 @@ class CardDecoder(Decoder):
         super().__init__(source, limits, writable=False)
 
     def _open_container(self) -> InputContainer:
+        if not is_here():
+            raise UnsupportedMedia("there is no card here that decodes")
         card = HWAccel("cuda", is_hw_owned=True, allow_software_fallback=False)
         container = open_input(self.source, card)
         stream = container.streams.best("video")

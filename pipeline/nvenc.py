@@ -41,19 +41,24 @@ def on_card(choice: Choice, info: StreamInfo, interlaced: bool, light: Light, se
         return choice
     quality = family.default if settings.crf is None else round(settings.crf)
     taken = Choice(replace(family, default=quality), choice.pix_fmt, "by the card")
-    if opens(taken, info, settings):
+    if opens(taken, info.width, info.height):
         return taken
     log.info("encoded by the processor: %s does not open here", family.encoder)
     return choice
 
 
-def opens(choice: Choice, info: StreamInfo, settings: Encode) -> bool:
+def is_here() -> bool:
+    """Whether a card encodes here."""
+    return opens(Choice(CARDS["h264"], PIX_FMT), 640, 368)
+
+
+def opens(choice: Choice, width: int, height: int) -> bool:
     """Whether there is a card here whose encoder takes frames of this size."""
     context = VideoCodecContext.create(choice.family.encoder, "w")
     assert isinstance(context, VideoCodecContext)  # by the kind of the encoder
-    context.width, context.height, context.pix_fmt = info.width, info.height, choice.pix_fmt
+    context.width, context.height, context.pix_fmt = width, height, choice.pix_fmt
     context.time_base = Fraction(1, 25)
-    context.options = encoder_options(choice, settings.threads, Light())
+    context.options = encoder_options(choice, 1, Light())
     try:
         context.open()
     except (ValueError, av.error.FFmpegError):

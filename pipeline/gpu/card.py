@@ -67,7 +67,7 @@ class Card:
         from veilcast.pipeline.nvdec import open_decoder
 
         if config.damaged == "slate":  # where blank frames stand for broken ones, both passes must see them
-            return Decoder(source, config.limits, config.damaged)
+            return looked_at(source, config)
         return open_decoder(source, config.limits, self.shelf)
 
     def lifted(self, decoder: Decoder, frames: Iterator[Frame]) -> Iterator[Frame]:
@@ -121,6 +121,18 @@ class OnDemand:
     def sparse_luma(self, step_x: int, step_y: int) -> Plane:
         samples: Plane = self.planes[0][::step_y, ::step_x]
         return samples
+
+
+def equipment() -> str:
+    """What this machine has for `--device cuda`, in a line. Raises EngineError where it is not enough."""
+    from veilcast.pipeline import nvdec, nvenc
+    from veilcast.trt_engines import tensorrt_engine
+    from veilcast.trt_engines.device import TorchDevice
+
+    found = [TorchDevice().name, f"TensorRT {tensorrt_engine.version()}"]
+    found.append("decodes" if nvdec.is_here() else "does not decode")
+    found.append("encodes" if nvenc.is_here() else "does not encode")
+    return ", ".join(found)
 
 
 @contextmanager

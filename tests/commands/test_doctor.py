@@ -7,15 +7,33 @@ from pathlib import Path
 import pytest
 from tests.media import Clip, make
 
-from veilcast.commands.doctor import cache, camera_address, canary, checked, examined, look_at, processor
+from veilcast.commands.doctor import (
+    cache,
+    camera_address,
+    canary,
+    checked,
+    examined,
+    gpu,
+    look_at,
+    processor,
+)
 from veilcast.errors import ConfigError, EngineError
 from veilcast.pipeline.drawn import drawn
+from veilcast.pipeline.gpu import card
 
 
 def test_a_ready_machine_passes_every_check() -> None:
     findings = list(examined(None))
     assert [finding for finding in findings if finding.good is False] == []
     assert {"weights", "cache", "a drawn face is found"} <= {f.what for f in findings if f.good}
+
+
+def test_a_machine_without_a_gpu_is_no_worse(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> str:
+        raise EngineError("no CUDA device is available to this process")
+
+    monkeypatch.setattr(card, "equipment", none)
+    assert gpu() == "nothing (no CUDA device is available to this process)"
 
 
 def test_missing_weights_are_a_failure_with_what_to_do(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from tests.trt_engines.fake_device import FakeDevice, Hazard
 
 from veilcast.config import Config, Cover, overlay
 from veilcast.errors import ConfigError, DamagedMedia, EngineError, PrivacyTripped
-from veilcast.pipeline import pixels
+from veilcast.pipeline import nvdec, pixels
 from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.gate import release
 from veilcast.pipeline.gpu.card import Desk, open_desk
@@ -278,3 +278,26 @@ def test_a_frame_without_samples_here_passes_no_gate() -> None:
         bare = replace(frame, planes=(), there=shelf.lift(frame.planes))
         with pytest.raises(PrivacyTripped, match="no pixels here"):
             release(bare, (), Cover(), Ledger())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("encoder", ["libx264", "libx265"])
+def test_a_real_card_decodes_the_very_samples_that_the_processor_does(tmp_path: Path, encoder: str) -> None:
+    from veilcast.pipeline.gpu.pixels import TorchPixels
+    from veilcast.trt_engines.device import TorchDevice
+
+    if not nvdec.is_here():
+        pytest.skip("no card that decodes here")
+    device, source = TorchDevice(), filmed(CANARY, tmp_path / "in.mkv", encoder)
+    with (
+        Shelf(device, TorchPixels(device), 2) as shelf,
+        Decoder(source) as here,
+        nvdec.CardDecoder(source, shelf) as there,
+    ):
+        for shown, frame in zip(there.frames(), here.frames(), strict=True):
+            assert shown.pts == frame.pts
+            assert shown.there is not None
+            assert (shown.there.sparse_luma(1, 1) == frame.planes[0]).all()
+            (patch,) = shown.there.crops(shown, [np.eye(3)[:2]], 240)
+            right = pixels.crop_to_rgb(frame, np.eye(3)[:2], 240)
+            assert np.abs(patch.astype(int) - right).mean() < 1

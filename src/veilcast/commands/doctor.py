@@ -108,6 +108,7 @@ def examined(models: Path | None) -> Iterator[Finding]:
 
     yield Finding("versions", ", ".join(f"{name} {version}" for name, version in versions().items()))
     yield Finding("processor", processor())
+    yield Finding("for --device cuda", gpu())
     free = shutil.disk_usage(tempfile.gettempdir()).free
     yield Finding("temporary folder", f"{tempfile.gettempdir()}, {free >> 30} GiB free", free > 1 << 30)
     for what, check in (
@@ -133,6 +134,16 @@ def processor(info: Path = Path("/proc/cpuinfo")) -> str:
     flags = set(facts.get("flags", "").split())
     known = [feature for feature in FEATURES if feature in flags]
     return f"{facts.get('model name', 'unknown')}, {os.cpu_count()} threads, {' '.join(known) or 'no AVX2'}"
+
+
+def gpu() -> str:
+    """What there is of a GPU; none is no fault."""
+    from veilcast.pipeline.gpu.card import equipment
+
+    try:
+        return equipment()
+    except VeilcastError as error:
+        return f"nothing ({error})"
 
 
 def codecs() -> str:
