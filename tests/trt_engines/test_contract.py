@@ -19,6 +19,7 @@ from veilcast.trt_engines import tensorrt_engine as tensorrt
 from veilcast.trt_engines.canary import BF16, F32_PLAIN, ORT, Rung
 from veilcast.trt_engines.compiled import CompiledCache
 from veilcast.trt_engines.convert.graph import GraphWriter
+from veilcast.trt_engines.device import Lent
 from veilcast.trt_engines.engine import Engine, Model, Settings, TensorSpec, run_many
 from veilcast.trt_engines.gpu import profiles
 from veilcast.trt_engines.openvino_engine import has_bf16
@@ -107,6 +108,15 @@ def assert_right(engine: Engine, picture: np.ndarray, answer: dict[str, np.ndarr
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_answers_every_batch_in_its_range(engine: Engine, count: int) -> None:
     assert_right(engine, pictures(count), engine.run({"picture": pictures(count)}))
+
+
+def test_what_lies_on_a_device_is_refused_where_the_network_does_not_run_there(engine: Engine) -> None:
+    if engine.label.startswith("tensorrt"):
+        pytest.skip("runs there: tests/trt_engines/test_tensorrt_engine.py")
+    device, value = FakeDevice(), pictures(1)
+    there = Lent(device.allocate(value.shape, value.dtype), device.stream().record(), lambda event: None)
+    with pytest.raises(EngineError, match="lies on a device"):
+        engine.run({"picture": there})  # type: ignore[dict-item]
 
 
 def test_says_what_it_takes(engine: Engine) -> None:

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.trt_engines.fake_device import FakeDevice
+from tests.trt_engines.fake_device import FakeDevice, Hazard
 from tests.trt_engines.networks import OUT, SIDE, conv_network, conv_reference, pictures
 
 from veilcast.errors import EngineError
 from veilcast.trt_engines.build import profile
+from veilcast.trt_engines.device import Lent
 from veilcast.trt_engines.store import Recipe
 from veilcast.trt_engines.tensorrt_engine import TensorRtEngine, build
 
@@ -154,6 +155,33 @@ def test_a_failed_launch_is_an_error(engine: TensorRtEngine, context: Context) -
     context.fails = True
     with pytest.raises(EngineError, match="failed in the network"):
         engine.run({"picture": pictures(1)})
+
+
+def lent(device: FakeDevice, value: np.ndarray, told: list[Any]) -> Lent:
+    """The value as another stream of the device has written it."""
+    writer, buffer = device.stream(), device.allocate(value.shape, value.dtype)
+    device.upload(value, buffer, writer)
+    return Lent(buffer, writer.record(), told.append)
+
+
+def test_what_lies_on_the_device_is_read_there(engine: TensorRtEngine, device: FakeDevice) -> None:
+    told: list[Any] = []
+    here = pictures(2)
+    there = engine.run({"picture": lent(device, here, told)})  # type: ignore[dict-item]
+    for name, value in engine.run({"picture": here}).items():
+        assert np.array_equal(value, there[name])
+    assert len(told) == 1  # who lent it may write it again behind that
+    with pytest.raises(EngineError, match="must be"):
+        engine.run({"picture": lent(device, here.astype(np.uint8), told)})  # type: ignore[dict-item]
+
+
+def test_what_is_read_before_it_is_written_there_is_caught_by_the_device(
+    engine: TensorRtEngine, device: FakeDevice
+) -> None:
+    """The mutant of the engine's waiting."""
+    device.streams[0].wait = lambda event: None  # type: ignore[method-assign]
+    with pytest.raises(Hazard):
+        engine.run({"picture": lent(device, pictures(1), [])})  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize(
