@@ -1,12 +1,13 @@
 """What fewer bits cost in pictures: faces generated in each precision beside those of float32.
 
-    python -m benchmarks.quantised --model DIR [CALIBRATE.mp4 JUDGE.mp4] --out quantised.json
+    python -m benchmarks.quantised --model DIR [CALIBRATE.mp4 CHOOSE.mp4 JUDGE.mp4] --out quantised.json
 
-The jobs are real: both clips go through the product's own eyes (`--replacewith synthetic`), and what the
-generator is asked there is recorded. Eight-bit networks are calibrated on the first clip and judged on
-the second, whose people they have not seen. PSNR in dB; identity is the cosine of a recogniser that
-took no part in training (1 = the same person). fp8 runs here as a processor computes it, in float32
-between its pairs: what it loses, not how fast it is.
+The jobs are real: the clips go through the product's own eyes (`--replacewith synthetic`), and what the
+generator is asked there is recorded. Eight-bit networks are calibrated on the first clip; on the second it
+is chosen which layers of the denoiser are in eight bits; the third, of which neither knows anything, is
+judged. PSNR in dB; identity is the cosine of a recogniser that took no part in training (1 = the same
+person). fp8 runs here as a processor computes it, in float32 between its pairs: what it loses, not how
+fast it is.
 """
 
 from __future__ import annotations
@@ -40,10 +41,15 @@ from veilcast.trt_engines.open import open_engine
 from veilcast.trt_engines.openvino_engine import has_bf16
 from veilcast.trt_engines.quantise import quantised
 
-CLIPS = ("talk_WDA_a_512.mp4", "talk_vr1_700.mp4")
-# of the denoiser its convolutions behind the stem: eight bits in the stem, in the surroundings or in the
-# arithmetic between layers give another face
-KEPT = {"unet": (r"(?!/(down|up|shrink|grow|head).*/Conv$).*",), "decoder": ()}
+CLIPS = ("talk_WDA_a_512.mp4", "talk_vr1_700.mp4", "talk_vr2_844.mp4")
+# which layers of the denoiser may be in eight bits, most first: names of all that stay as they are
+LAYERS: dict[str, tuple[str, ...]] = {
+    "all": (),
+    "convolutions and matrix products": (r"(?!.*/(Conv|MatMul|Gemm)$).*",),
+    "convolutions": (r"(?!.*/Conv$).*",),
+    "convolutions behind the stem": (r"(?!/(down|up|shrink|grow|head).*/Conv$).*",),
+}
+LEAST_DB, LEAST_SAME = 40.0, 0.98  # of the worst face, for layers to be chosen
 CONDITIONS = ("veiled", "geometry", "identity")
 
 
@@ -54,6 +60,15 @@ class Row:
     psnr_db: float
     psnr_least_db: float
     identity: float
+    identity_least: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A choice of layers, in int8 with the decoder in bf16, on the clip that it is made by."""
+
+    layers: str
+    psnr_least_db: float
     identity_least: float
 
 
@@ -79,30 +94,36 @@ class RecordingStudio(Studio):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("clips", nargs="*", type=Path, help=f"two; default: {', '.join(CLIPS)} of ../shared")
+    parser.add_argument(
+        "clips", nargs="*", type=Path, help=f"three; default: {', '.join(CLIPS)} of ../shared"
+    )
     parser.add_argument("--model", type=Path, required=True, help="a generator's folder")
     parser.add_argument("--frames", type=int, default=250, help="of each clip")
     parser.add_argument("--jobs", type=int, default=32, help="of each clip, at most")
     parser.add_argument("--keep", type=Path, help="folder for the eight-bit networks, as NAME_int8.onnx")
     parser.add_argument("--out", type=Path, help="JSON")
     options = parser.parse_args()
-    calibrate, judge = options.clips or clips_at_hand(CLIPS)
+    clips = options.clips or clips_at_hand(CLIPS)
     models = Models(fetch=True)
-    seen = [
-        _spread(recorded(clip, options.model, models, options.frames), options.jobs)
-        for clip in (calibrate, judge)
+    calibration, choosing, judging = seen = [
+        _spread(recorded(clip, options.model, models, options.frames), options.jobs) for clip in clips
     ]
-    print(f"{len(seen[0])} jobs to calibrate on, {len(seen[1])} to judge by", file=sys.stderr)
-    networks = Networks(options.model)
-    found = list(rows(networks, *seen, Persons(models)))
+    print(f"{[len(jobs) for jobs in seen]} jobs to calibrate, choose and judge", file=sys.stderr)
+    networks, persons = Networks(options.model), Persons(models)
+    networks.calibrate(calibration)
+    tried = list(trials(networks, choosing, persons))
+    networks.layers = tried[-1].layers
+    found = list(rows(networks, judging, persons))
     if options.keep:
         networks.keep(options.keep)
     print(table(found))
     if options.out:
         result = {
-            "clips": [calibrate.name, judge.name],
+            "clips": [clip.name for clip in clips],
             "jobs": [len(jobs) for jobs in seen],
             "model": read_manifest(options.model).name,
+            "layers": networks.layers,
+            "trials": [asdict(trial) for trial in tried],
             "rows": [asdict(row) for row in found],
         }
         options.out.write_text(json.dumps(result, indent=1) + "\n")
@@ -148,7 +169,8 @@ class Networks:
             for name in ("unet", "decoder")
         }
         self._cases: dict[str, list[Tensors]] = {}
-        self._made: dict[tuple[str, str], bytes] = {}
+        self._made: dict[tuple[str, str, str], bytes] = {}
+        self.layers = next(iter(LAYERS))  # of the denoiser that eight bits are for
 
     def calibrate(self, jobs: Sequence[Job]) -> None:
         """What both networks see over these jobs, in float32."""
@@ -172,18 +194,20 @@ class Networks:
     def keep(self, folder: Path) -> None:
         """The eight-bit networks that were made."""
         folder.mkdir(parents=True, exist_ok=True)
-        for (name, precision), data in self._made.items():
-            (folder / f"{name}_{precision}.onnx").write_bytes(data)
+        for (name, precision, layers), data in self._made.items():
+            if layers in ("", self.layers):
+                (folder / f"{name}_{precision}.onnx").write_bytes(data)
 
     def _bytes(self, name: str, precision: str) -> bytes:
         if precision in ("f32", "bf16"):
             return self._data[name]
-        if (name, precision) not in self._made:
+        layers = self.layers if name == "unet" else ""
+        key = (name, precision, layers)
+        if key not in self._made:
             kind: Any = precision
-            self._made[name, precision] = quantised(
-                self._data[name], self._cases[name], ignored=KEPT[name], kind=kind
-            )
-        return self._made[name, precision]
+            ignored = LAYERS.get(layers, ())
+            self._made[key] = quantised(self._data[name], self._cases[name], ignored=ignored, kind=kind)
+        return self._made[key]
 
     def _asked(self, unet: Engine, jobs: Sequence[Job], seen: list[Tensors]) -> np.ndarray:
         """Latents (n, c, 16, 16) by the product's sampler; what the network was given goes into `seen`."""
@@ -219,13 +243,37 @@ class Persons:
         return unit
 
 
-def rows(
-    networks: Networks, calibration: Sequence[Job], jobs: Sequence[Job], persons: Persons
-) -> Iterator[Row]:
-    networks.calibrate(calibration)
-    right = networks.faces(jobs, "f32", "f32")
-    who = persons.of(right)
-    for unet, decoder in (  # the denoiser's eight bits are those of KEPT
+class Judge:
+    """Faces of these jobs beside those of float32."""
+
+    def __init__(self, networks: Networks, jobs: Sequence[Job], persons: Persons) -> None:
+        self._networks, self._jobs, self._persons = networks, jobs, persons
+        self._right = networks.faces(jobs, "f32", "f32")
+        self._who = persons.of(self._right)
+
+    def of(self, unet: str, decoder: str) -> Row:
+        faces = self._networks.faces(self._jobs, unet, decoder)
+        each = 10 * np.log10(4 / np.maximum(np.mean((faces - self._right) ** 2, axis=(1, 2, 3)), 1e-12))
+        same = (self._persons.of(faces) * self._who).sum(1)
+        return Row(unet, decoder, *(float(v) for v in (each.mean(), each.min(), same.mean(), same.min())))
+
+
+def trials(networks: Networks, jobs: Sequence[Job], persons: Persons) -> Iterator[Trial]:
+    """Fewer and fewer layers, until the worst face is good enough: the last one is taken."""
+    judge = Judge(networks, jobs, persons)
+    for layers in LAYERS:
+        networks.layers = layers
+        row = judge.of("int8", "bf16")
+        trial = Trial(layers, row.psnr_least_db, row.identity_least)
+        print(trial, file=sys.stderr)
+        yield trial
+        if row.psnr_least_db >= LEAST_DB and row.identity_least >= LEAST_SAME:
+            return
+
+
+def rows(networks: Networks, jobs: Sequence[Job], persons: Persons) -> Iterator[Row]:
+    judge = Judge(networks, jobs, persons)
+    for unet, decoder in (
         ("bf16", "bf16"),
         ("bf16", "int8"),
         ("int8", "bf16"),
@@ -234,10 +282,7 @@ def rows(
         ("fp8", "bf16"),
         ("fp8", "fp8"),
     ):
-        faces = networks.faces(jobs, unet, decoder)
-        each = 10 * np.log10(4 / np.maximum(np.mean((faces - right) ** 2, axis=(1, 2, 3)), 1e-12))
-        same = (persons.of(faces) * who).sum(1)
-        yield Row(unet, decoder, *(float(v) for v in (each.mean(), each.min(), same.mean(), same.min())))
+        yield judge.of(unet, decoder)
 
 
 def table(found: Sequence[Row]) -> str:

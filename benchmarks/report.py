@@ -159,9 +159,18 @@ def quantised_table(result: Json) -> str:
         )
         for row in result["rows"]
     ]
-    calibrated, judged = zip(result["clips"], result["jobs"], strict=True)
+    calibrated, chosen, judged = (
+        f"{jobs} of {clip}" for clip, jobs in zip(result["clips"], result["jobs"], strict=True)
+    )
     head = ("denoiser", "decoder", "PSNR (least), dB", "identity (least)")
-    about = f"Calibrated on {calibrated[1]} faces of {calibrated[0]}, judged on {judged[1]} of {judged[0]}."
+    tried = "; ".join(
+        f"{trial['layers']} {trial['psnr_least_db']:.1f} dB and {trial['identity_least']:.3f}"
+        for trial in result["trials"]
+    )
+    about = (
+        f"Faces: calibrated on {calibrated}, the denoiser's layers chosen on {chosen}, judged on {judged}. "
+        f"The worst face of each choice in int8: {tried}. The last one was taken."
+    )
     return f"{about}\n\n{markdown(head, rows)}"
 
 
