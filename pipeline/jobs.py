@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from veilcast.config import Config
 from veilcast.pipeline import verification
 from veilcast.pipeline.decode import Decoder
-from veilcast.pipeline.gpu.card import Desk, Here, open_desk
+from veilcast.pipeline.gpu.card import Desk, open_desk
 from veilcast.pipeline.ledger import Ledger
 from veilcast.pipeline.plan import Plan, read_plan, spans, write_plan
 from veilcast.pipeline.preview import ContactSheet, moments
@@ -126,7 +126,7 @@ def meet(
     plan: Plan,
     config: Config,
     on_frame: OnFrame,
-    desk: Desk = Here(),  # noqa: B008 (without state)
+    desk: Desk,
 ) -> None:
     """A pass over the file for the people in it. The file's own hash names its scope: the same file and key
     give the same faces."""

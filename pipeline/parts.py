@@ -23,6 +23,7 @@ from veilcast.errors import ConfigError, DamagedMedia
 from veilcast.pipeline import jobs
 from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.files import write_durably
+from veilcast.pipeline.gpu.card import open_desk
 from veilcast.pipeline.ledger import Ledger, Stretch
 from veilcast.pipeline.plan import Plan, read_plan, spans, write_plan
 from veilcast.pipeline.queues import Behind, ahead
@@ -35,7 +36,17 @@ from veilcast.pipeline.segments import (
     segment_of,
     segment_path,
 )
-from veilcast.pipeline.stages import DEPTH, Covers, Paint, Rendered, covered, detect_file, marks, unpainted
+from veilcast.pipeline.stages import (
+    DEPTH,
+    Covers,
+    Paint,
+    Rendered,
+    Tap,
+    covered,
+    detect_file,
+    marks,
+    unpainted,
+)
 from veilcast.pipeline.supervise import OnFrame
 from veilcast.types import Frame, Track
 
@@ -54,14 +65,16 @@ def scout(job: Json, on_frame: OnFrame, tools: Tools) -> Json:
     config, folder = Config.model_validate(job["config"]), Path(job["folder"])
     Covers.of(config)  # zones without sense are told now
     noted = Scout()
-    with jobs.waiting(lambda: on_frame("opening", 0, None)) as opened:
+    with open_desk(config.device) as desk, jobs.waiting(lambda: on_frame("opening", 0, None)) as opened:
         finder = tools.finder(config.detect, Path(job["models"]) if job["models"] else None, config.device)
 
         def found(stage: str, done: int, total: int | None) -> None:
             opened.set()
             on_frame(stage, done, total)
 
-        plan = detect_file(Path(job["source"]), config, finder, found, noted)
+        # noted of the processor's frames: a part is known again by their samples
+        tapped: Tap = lambda decoder, frames: desk.lifted(decoder, noted(decoder, frames))  # noqa: E731
+        plan = detect_file(Path(job["source"]), config, finder, found, tapped)
     cuts = noted.cuts(plan)
     for cut in cuts:
         with plan_path(folder, cut.number).open("w", encoding="utf-8") as out:
@@ -197,8 +210,9 @@ def _paint(job: Json, facts: Json, on_frame: OnFrame) -> Iterator[Paint]:
             yield unpainted
             return
         config, folder = Config.model_validate(job["config"]), Path(job["folder"])
-        jobs.meet(studio, job, _whole_plan(folder, facts), config, on_frame)
-        yield studio.painted
+        with open_desk(config.device) as desk:
+            jobs.meet(studio, job, _whole_plan(folder, facts), config, on_frame, desk)
+            yield desk.painted(studio.painted)
         write_durably(folder / "synthetic.json", json.dumps(studio.told()).encode())
 
 

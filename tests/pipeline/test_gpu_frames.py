@@ -34,7 +34,7 @@ from tests.trt_engines.fake_device import FakeDevice, Hazard
 
 from veilcast.config import Config, Cover, overlay
 from veilcast.errors import ConfigError, DamagedMedia, EngineError, PrivacyTripped
-from veilcast.pipeline import nvdec, pixels
+from veilcast.pipeline import nvdec, parts, pixels
 from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.gate import release
 from veilcast.pipeline.gpu.card import Desk, open_desk
@@ -42,6 +42,7 @@ from veilcast.pipeline.gpu.shelf import Shelf
 from veilcast.pipeline.ledger import Ledger
 from veilcast.pipeline.plan import Plan
 from veilcast.pipeline.stages import Rendered, detect_file, render_file
+from veilcast.pipeline.tasks import Tools
 from veilcast.types import Box, Face, Frame, PixelFormat
 
 CANARY = Canary([Person(1, walk(60, 90, 80, 5, 56)), Person(2, walk(260, 150, -60, 0, 48))], 40)
@@ -137,6 +138,26 @@ def test_what_the_card_cannot_decode_goes_there_from_the_processor(
         job(source, tmp_path / f"{device}.mkv", device)
     assert digest(tmp_path / "cpu.mkv") == digest(tmp_path / "cuda.mkv")
     assert gpu.launches > 0
+
+
+def test_an_archive_finds_there_what_it_finds_here(tmp_path: Path, gpu: CountingDevice) -> None:
+    source = filmed(CANARY, tmp_path / "in.mkv")
+    facts = []
+    for device in ("cpu", "cuda"):
+        (folder := tmp_path / device).mkdir()
+        config = overlay(Config(), {"device": device}).model_dump(mode="json")
+        asked = {"source": str(source), "folder": str(folder), "config": config, "models": None}
+        facts.append(parts.scout(asked, _quiet, PatchTools()))
+    assert facts[0] == facts[1]
+    plans = [(tmp_path / device / "plan-000000.jsonl").read_bytes() for device in ("cpu", "cuda")]
+    assert plans[0] == plans[1]
+    assert gpu.launches > 0
+    assert CardStandIn.seen == []  # a part is known again by the processor's samples
+
+
+class PatchTools(Tools):
+    def finder(self, *_: object, **__: object) -> Any:
+        return PatchFinder()
 
 
 # -- new faces
