@@ -64,7 +64,7 @@ class Family:
     interlaced: bool = False  # the bit stream or its container can say so, field by field
     aspect: bool = True  # the bit stream itself says the sample aspect ratio
     delay: int = 0  # frames by which decoding runs ahead, where frames are stored out of order
-    faster: tuple[str, ...] = ()  # x264's parameters on top of our preset; a person's own is as it is
+    faster: tuple[str, ...] = ()  # the library's parameters on top of our preset; a person's own is as it is
 
 
 X26X_PRESETS = (
@@ -86,7 +86,7 @@ FAMILIES = {
         # as good and about as large as the preset alone, for a fifth less work, and a third less to decode it
         Family("h264", "libx264", "crf", 18, "superfast", presets=X26X_PRESETS, interlaced=True, delay=2,
                faster=("b-adapt=0", "no-cabac=1")),
-        Family("hevc", "libx265", "crf", 16, "ultrafast", presets=X26X_PRESETS, delay=2),
+        Family("hevc", "libx265", "crf", 16, "ultrafast", presets=X26X_PRESETS, delay=2, faster=("ctu=16",)),
         Family("av1", "libsvtav1", "crf", 20, "10", presets=DIGITS, aspect=False),
         Family("vp9", "libvpx-vp9", "crf", 18, "8", "cpu-used", DIGITS[:10],
                (("deadline", "realtime"), ("row-mt", "1"), ("tile-columns", "2"), ("b", "0")), aspect=False),
@@ -111,6 +111,8 @@ RELATIVES = {
     "mpegvideo": "mpeg2video",
 }
 FALLBACKS = ("hevc", "av1", "ffv1")
+# luma samples of a picture and of a second up to which H.265 may use blocks of 16 (Rec. ITU-T H.265, A.4)
+SMALL_BLOCKS = (2_228_224, 133_693_440)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +202,11 @@ def _why(codec: str, pix_fmt: str, own: Family | None, taken: Family) -> str:
     return f"{own.encoder} cannot hold {pix_fmt} in this container"
 
 
-def encoder_options(choice: Choice, threads: int, light: hdr.Light) -> dict[str, str]:
-    """The encoder's own options. Nothing a person typed is in them unchecked."""
+def encoder_options(
+    choice: Choice, threads: int, light: hdr.Light, samples: int = 0, rate: float = 0
+) -> dict[str, str]:
+    """The encoder's own options, for pictures of so many luma samples at so many a second. Nothing a person
+    typed is in them unchecked."""
     family = choice.family
     options = dict(family.options)
     if family.quality in ("crf", "qp"):
@@ -213,7 +218,9 @@ def encoder_options(choice: Choice, threads: int, light: hdr.Light) -> dict[str,
     if family.encoder == "libx264":
         options["x264-params"] = ":".join(["log-level=none", *family.faster, *hdr.x264_params(light)])
     elif family.encoder == "libx265":
-        fixed = ["log-level=none", f"pools={threads}", "frame-threads=2"]
+        small = samples <= SMALL_BLOCKS[0] and samples * rate <= SMALL_BLOCKS[1]
+        faster = family.faster if small else ()
+        fixed = ["log-level=none", f"pools={threads}", "frame-threads=2", *faster]
         options["x265-params"] = ":".join([*fixed, *hdr.x265_params(light)])
     elif family.encoder == "libsvtav1":
         options["svtav1-params"] = ":".join([f"lp={threads}", *hdr.svt_params(light)])

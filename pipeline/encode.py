@@ -338,7 +338,8 @@ class Encoder:
         if family.quality == "qscale":
             context.flags |= QSCALE
             context.global_quality = round(family.default)
-        context.options = encoder_options(self.choice, self._settings.threads, decoder.light)
+        picture = (context.width * context.height, float(self._rate()))
+        context.options = encoder_options(self.choice, self._settings.threads, decoder.light, *picture)
 
     def _add(self, stream: Any) -> StreamFate:
         """Plans one stream of the source: what becomes of it, and why."""

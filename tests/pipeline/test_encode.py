@@ -114,6 +114,16 @@ def test_a_preset_that_a_person_names_is_the_encoders_own() -> None:
     assert "no-cabac" not in named["x264-params"]
 
 
+def test_blocks_of_h265_are_small_where_its_levels_allow_it() -> None:
+    choice = chosen("hevc", "yuv420p")
+    hd, uhd, fast = (
+        encoder_options(choice, 2, hdr.Light(), w * h, rate)["x265-params"]
+        for w, h, rate in ((1920, 1080, 60), (3840, 2160, 25), (1920, 1080, 120))
+    )
+    assert "ctu=16" in hd
+    assert "ctu" not in uhd + fast
+
+
 @pytest.mark.parametrize(
     ("settings", "error"),
     [
