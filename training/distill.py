@@ -20,6 +20,7 @@ from veilcast.training.critic import critic_loss, maker_loss
 from veilcast.training.diffusion import held_out_figures, pick, render, rendered_sheet
 from veilcast.training.identity import orthogonal, personas
 from veilcast.training.mesh import find, manner
+from veilcast.training.tools import blurred
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,13 +144,13 @@ class DistillPhase:
             "command": weights.identity * swap * (1 - (seen * who).sum(1)).mean(),
             "source": weights.identity * swap * (to_source + read_source),
             "link": weights.link * swap * (1 - (pairs[::2] * pairs[1::2]).sum(1)).mean(),
-            "geometry": weights.geometry * self._moves(made[half:], batch.rgb[half:]),
+            "geometry": weights.geometry * self._moves(made[half:], batch.rgb[half:], generator),
         }
 
-    def _moves(self, made: Tensor, rgb: Tensor) -> Tensor:
+    def _moves(self, made: Tensor, rgb: Tensor, generator: torch.Generator) -> Tensor:
         """Pose, gaze, eyelids, lips and blendshapes of a persona are the source's, as the mesh network sees
-        both."""
-        seen = find(self.tools.mesh, made)
+        both; blurred, so that no fine pattern pleases it."""
+        seen = find(self.tools.mesh, blurred(made, float(torch.rand((), generator=generator))))
         with torch.no_grad():
             source = find(self.tools.mesh, rgb)
             shapes = self.expression(source[:, :, :2])
