@@ -423,6 +423,18 @@ MUTANTS = [
     Mutant("a frame that was overwritten on the device is looked at", Threat.MISSED, "device",
            "pipeline.gpu.shelf:Shelf._check", returns(None),
            "tests.pipeline.test_gpu_frames:test_a_frame_that_left_the_shelf_is_not_looked_at"),
+    Mutant("what leaves is decoded as leniently as a card does", Threat.MEDIA, "device",
+           "pipeline.stages:decoded",
+           lambda decoded: lambda source, config: decoded(
+               source, config.model_copy(update={"damaged": "slate"})),
+           "tests.pipeline.test_gpu_frames:test_what_the_card_hides_the_last_pass_refuses"),
+    Mutant("a card decides what is damaged", Threat.MEDIA, "device", "pipeline.gpu.card:Card.decoder",
+           lambda decoder: lambda card, source, config: decoder(
+               card, source, config.model_copy(update={"damaged": "refuse"})),
+           "tests.pipeline.test_gpu_frames:test_with_slates_the_card_is_not_asked"),
+    Mutant("another frame's faces are covered", Threat.MISSED, "device", "pipeline.stages:planned",
+           lambda planned: lambda plan, frame: plan[min(frame.index, len(plan) - 1)].faces,
+           "tests.pipeline.test_gpu_frames:test_a_frame_that_the_card_loses_ends_the_job"),
     Mutant("a frame leaves whose samples nobody could check", Threat.FAILED, "device", "pipeline.gate:_check",
            returns(None), "tests.pipeline.test_gpu_frames:test_a_frame_without_samples_here_passes_no_gate"),
     Mutant("a GPU is believed unseen", Threat.MISSED, "engines", "trt_engines.gpu:_compare", returns(None),

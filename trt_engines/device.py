@@ -12,6 +12,7 @@ first. Host arrays are not touched between a copy and the event behind it.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -146,6 +147,15 @@ class TorchBuffer:
     @property
     def address(self) -> int:
         return int(self.tensor.data_ptr())
+
+
+def check_driver(library: str = "libcuda.so.1") -> None:
+    """Raises EngineError where this machine has no CUDA driver. Cheap: whoever starts others that need a GPU
+    asks first."""
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        raise EngineError("there is no CUDA driver on this machine; leave out --device") from None
 
 
 class TorchDevice:

@@ -216,33 +216,31 @@ def test_new_faces_are_the_same_from_patches_that_were_cut_there(
 # -- what fails, fails closed
 
 
-@pytest.fixture(scope="module")
-def damaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("damaged")
+def damaged(folder: Path) -> Path:
     whole = filmed(CANARY, folder / "whole.mp4", "libx264", crf="12", bf="0", threads="1")
     return broken(whole, folder / "broken.mp4", 0.6)
 
 
-def test_what_the_card_hides_the_last_pass_refuses(
-    damaged: Path, tmp_path: Path, gpu: CountingDevice
-) -> None:
+def test_what_the_card_hides_the_last_pass_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_gpu(monkeypatch, tmp_path / "cache")
+    source = damaged(tmp_path)
     with open_desk("cuda") as desk:
-        detect_file(damaged, Config(), PatchFinder(), _quiet, desk.lifted, desk.decoder)  # says nothing
+        detect_file(source, Config(), PatchFinder(), _quiet, desk.lifted, desk.decoder)  # says nothing
     with pytest.raises(DamagedMedia):
-        job(damaged, tmp_path / "out.mp4", "cuda")
+        job(source, tmp_path / "out.mp4", "cuda")
 
 
-def test_with_slates_the_card_is_not_asked(damaged: Path, tmp_path: Path, gpu: CountingDevice) -> None:
-    config = overlay(Config(), {"damaged": "slate"})
-    here, there = (job(damaged, tmp_path / f"{d}.mp4", d, config) for d in ("cpu", "cuda"))
+def test_with_slates_the_card_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_gpu(monkeypatch, tmp_path / "cache")
+    source, config = damaged(tmp_path), overlay(Config(), {"damaged": "slate"})
+    here, there = (job(source, tmp_path / f"{d}.mp4", d, config) for d in ("cpu", "cuda"))
     assert digest(tmp_path / "cpu.mp4") == digest(tmp_path / "cuda.mp4")
     assert here.ledger.counts == there.ledger.counts
     assert CardStandIn.seen == []
 
 
-def test_a_frame_that_the_card_loses_ends_the_job(
-    tmp_path: Path, gpu: CountingDevice, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_frame_that_the_card_loses_ends_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_gpu(monkeypatch, tmp_path / "cache")
     monkeypatch.setattr(CardStandIn, "lost", 9)
     with pytest.raises(ConfigError, match="the video has it at"):
         job(filmed(CANARY, tmp_path / "in.mkv"), tmp_path / "out.mkv", "cuda")

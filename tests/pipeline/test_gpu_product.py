@@ -7,6 +7,7 @@ import gc
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ import cv2
 import numpy as np
 import pytest
 from tests.pipeline.gpu_world import CardStandIn, CountingDevice, OnTheCard, a_gpu, in_float
+from typer.testing import CliRunner
 
+from veilcast.cli import app
 from veilcast.config import Config, overlay
 from veilcast.errors import EngineError
 from veilcast.pipeline import jobs, pictures
@@ -27,6 +30,7 @@ from veilcast.pipeline.live_engines import open_engines
 from veilcast.pipeline.overload import Level
 from veilcast.pipeline.tasks import Tools, perform
 from veilcast.trt_engines import open as opening
+from veilcast.trt_engines.device import check_driver
 from veilcast.trt_engines.models import Models
 from veilcast.types import Track, TrackState
 
@@ -150,6 +154,15 @@ def test_a_run_stays_on_the_processor_unless_it_is_asked() -> None:
     assert Config().device == "cpu"
     with open_desk("cpu") as desk:
         assert isinstance(desk, Here)
+
+
+def test_cameras_are_not_even_started_without_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "veilcast.trt_engines.device.check_driver", partial(check_driver, "no-such-driver.so.1")
+    )
+    told = CliRunner().invoke(app, ["live", "--in", "x.ts", "--out", "y.ts", "--device", "cuda"])
+    assert isinstance(told.exception, EngineError)
+    assert "no CUDA driver" in str(told.exception)
 
 
 def test_without_a_gpu_nothing_else_takes_its_place(clip: Path, tmp_path: Path) -> None:

@@ -147,7 +147,10 @@ def _serve(
 ) -> None:
     from veilcast.pipeline.cameras import Cameras
     from veilcast.service.logs import event, setup
+    from veilcast.trt_engines.device import check_driver
 
+    if any(camera.config.device == "cuda" for camera in site.cameras):
+        check_driver()
     setup()
     for camera in site.cameras:
         if camera.preview is not None:
