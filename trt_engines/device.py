@@ -183,7 +183,9 @@ class TorchDevice:
         buffer.tensor = None
 
     def upload(self, value: np.ndarray, buffer: Any, stream: Any) -> None:
-        pinned = self._torch.from_numpy(np.ascontiguousarray(value)).pin_memory()
+        # straight into memory that the device reads: arrays may be views, and read-only
+        pinned = self._torch.empty(buffer.shape, dtype=buffer.tensor.dtype, pin_memory=True)
+        np.copyto(pinned.numpy(), value, casting="no")
         with self._torch.cuda.stream(stream.torch_stream):
             buffer.tensor.copy_(pinned, non_blocking=True)
 

@@ -108,7 +108,7 @@ class TensorRtEngine:
 
     def _fill(self, buffer: Any, value: np.ndarray | Lent) -> None:
         if not isinstance(value, Lent):
-            self._device.upload(np.ascontiguousarray(value), buffer, self._stream)
+            self._device.upload(value, buffer, self._stream)
             return
         # copied, not bound: a recorded graph points at the engine's own buffers
         self._stream.wait(value.ready)
@@ -204,7 +204,8 @@ def _recorded(work: Any, stream: Any) -> Any:
     import torch
 
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream.torch_stream):
+    # other threads go on using the device meanwhile: only this one's calls may spoil the recording
+    with torch.cuda.graph(graph, stream=stream.torch_stream, capture_error_mode="thread_local"):
         work()
     return graph
 

@@ -76,7 +76,7 @@ class Shelf:
         with self._lock:
             kept, buffers = self._next([plane.shape for plane in planes])
             for plane, buffer in zip(planes, buffers, strict=True):
-                self._device.upload(np.ascontiguousarray(plane), buffer, self._stream)
+                self._device.upload(plane, buffer, self._stream)
             return kept
 
     def take(self, luma: Any, chroma: Any) -> Kept:

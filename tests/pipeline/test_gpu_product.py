@@ -25,7 +25,7 @@ from veilcast.errors import EngineError
 from veilcast.pipeline import jobs, pictures
 from veilcast.pipeline.detect import FaceFinder, open_detector
 from veilcast.pipeline.drawn import drawn, frame
-from veilcast.pipeline.gpu.card import Here, open_desk
+from veilcast.pipeline.gpu.card import Here, equipment, open_desk
 from veilcast.pipeline.live_engines import open_engines
 from veilcast.pipeline.overload import Level
 from veilcast.pipeline.tasks import Tools, perform
@@ -148,6 +148,23 @@ def test_a_run_goes_there_when_it_is_asked_to(clip: Path, tmp_path: Path, gpu: C
     assert made["frames"] == FRAMES
     assert len(made["tracks"]) == 1
     assert gpu.launches > 0
+
+
+@pytest.mark.gpu
+@pytest.mark.tensorrt
+def test_a_real_gpu_covers_every_frame(clip: Path, tmp_path: Path) -> None:
+    """With the card's own decoder, detectors and encoder, where they are."""
+    pytest.importorskip("tensorrt", reason="needs TensorRT")
+    try:
+        told = equipment()
+    except EngineError as problem:
+        pytest.skip(str(problem))
+    weights()
+    tools = Tools()
+    made = perform(job(clip, tmp_path / "out.mkv", "cuda"), lambda *_: None, tools)
+    tools.close()
+    assert made["frames"] == FRAMES, told
+    assert made["ledger"]["counts"] == {"redacted": FRAMES}, told
 
 
 def test_a_run_stays_on_the_processor_unless_it_is_asked() -> None:
