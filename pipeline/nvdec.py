@@ -1,8 +1,9 @@
 """A video decoded by the card (NVDEC), for who only looks: frames go to the shelf and have no planes here.
 
-A card hides what is broken inside a picture: it shows something and says nothing, which the decoder of the
-processor, set to be strict, does not. So a file may be searched with the card's frames, but what leaves is
-decoded by the processor, which refuses or slates what is damaged; both must agree about every frame's time.
+Whether a card says that something is broken inside a picture is not known, so it counts as hiding it; the
+decoder of the processor, set to be strict, does not. So a file may be searched with the card's frames, but
+what leaves is decoded by the processor, which refuses or slates what is damaged; both must agree about every
+frame's time.
 """
 
 from __future__ import annotations

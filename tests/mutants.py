@@ -422,7 +422,7 @@ MUTANTS = [
            returns(True), "tests.trt_engines.test_compiled:test_a_changed_file_is_nothing"),
     Mutant("a frame that was overwritten on the device is looked at", Threat.MISSED, "device",
            "pipeline.gpu.shelf:Shelf._check", returns(None),
-           "tests.pipeline.test_gpu_frames:test_a_frame_that_left_the_shelf_is_not_looked_at"),
+           "tests.pipeline.test_gpu_shelf:test_a_frame_that_left_the_shelf_is_not_looked_at"),
     Mutant("what leaves is decoded as leniently as a card does", Threat.MEDIA, "device",
            "pipeline.stages:decoded",
            lambda decoded: lambda source, config: decoded(
@@ -436,7 +436,7 @@ MUTANTS = [
            lambda planned: lambda plan, frame: plan[min(frame.index, len(plan) - 1)].faces,
            "tests.pipeline.test_gpu_frames:test_a_frame_that_the_card_loses_ends_the_job"),
     Mutant("a frame leaves whose samples nobody could check", Threat.FAILED, "device", "pipeline.gate:_check",
-           returns(None), "tests.pipeline.test_gpu_frames:test_a_frame_without_samples_here_passes_no_gate"),
+           returns(None), "tests.pipeline.test_gpu_shelf:test_a_frame_without_samples_here_passes_no_gate"),
     Mutant("a GPU is believed unseen", Threat.MISSED, "engines", "trt_engines.gpu:_compare", returns(None),
            "tests.trt_engines.test_gpu_opening:"
            "test_a_gpu_that_computes_wrongly_is_not_used_and_not_remembered"),

@@ -7,7 +7,6 @@ import gc
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 from tests.oracle import Canary, Person, leaks, walk
-from tests.pipeline.gpu_world import CardStandIn, CountingDevice, NumpyPixels, OnTheCard, a_gpu
+from tests.pipeline.gpu_world import CardStandIn, CountingDevice, OnTheCard, a_gpu
 from tests.pipeline.synthetic_world import frame as face_frame
 from tests.pipeline.test_decode import broken
 from tests.pipeline.test_oracle_files import filmed, shown
@@ -30,16 +29,12 @@ from tests.pipeline.test_studio import (
     tracks,
 )
 from tests.pipeline.tiny_model import write_model
-from tests.trt_engines.fake_device import FakeDevice, Hazard
 
 from veilcast.config import Config, Cover, overlay
-from veilcast.errors import ConfigError, DamagedMedia, EngineError, PrivacyTripped
-from veilcast.pipeline import nvdec, parts, pixels
+from veilcast.errors import ConfigError, DamagedMedia
+from veilcast.pipeline import parts, pixels
 from veilcast.pipeline.decode import Decoder
-from veilcast.pipeline.gate import release
 from veilcast.pipeline.gpu.card import Desk, open_desk
-from veilcast.pipeline.gpu.shelf import Shelf
-from veilcast.pipeline.ledger import Ledger
 from veilcast.pipeline.plan import Plan
 from veilcast.pipeline.stages import Rendered, detect_file, render_file
 from veilcast.pipeline.tasks import Tools
@@ -244,79 +239,3 @@ def test_a_frame_that_the_card_loses_ends_the_job(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(CardStandIn, "lost", 9)
     with pytest.raises(ConfigError, match="the video has it at"):
         job(filmed(CANARY, tmp_path / "in.mkv"), tmp_path / "out.mkv", "cuda")
-
-
-def test_a_frame_that_left_the_shelf_is_not_looked_at() -> None:
-    first, second = CANARY.frame(0), CANARY.frame(20)
-    device = FakeDevice()
-    with Shelf(device, NumpyPixels(device), 1) as shelf:  # type: ignore[arg-type]
-        kept = shelf.lift(first.planes)
-        assert (kept.sparse_luma(3, 2) == first.planes[0][::2, ::3]).all()
-        shelf.lift(second.planes)
-        for look in (
-            lambda: kept.sparse_luma(3, 2),
-            lambda: kept.crops(first, [np.eye(3)[:2]], 64),
-            lambda: kept.picture(first, (64, 64)).padded(64, 64, False),
-        ):
-            with pytest.raises(EngineError, match="left the device"):
-                look()
-    with pytest.raises(EngineError, match="left the device"):
-        kept.sparse_luma(3, 2)
-
-
-def test_memory_is_that_of_the_places_however_many_frames_come() -> None:
-    device, frame = FakeDevice(), CANARY.frame(0)
-    with Shelf(device, NumpyPixels(device), 3) as shelf:  # type: ignore[arg-type]
-        for _ in range(20):
-            lent = shelf.lift(frame.planes).picture(frame, (64, 48)).padded(64, 64, True)
-            lent.used(lent.ready)
-        assert len(device.buffers) == 3 * 3 + 1
-        assert lent.shape == (1, 64, 64, 3)
-    assert all(buffer.freed for buffer in device.buffers.values())
-
-
-def test_a_picture_that_is_drawn_over_while_it_is_read_is_caught_by_the_device() -> None:
-    """The mutant of the shelf's events: a network says that it is done before it has read."""
-    device, frame = FakeDevice(), CANARY.frame(0)
-    reader = device.stream()
-    own = device.allocate((1, 64, 64, 3), np.dtype(np.uint8))
-    with Shelf(device, NumpyPixels(device), 3) as shelf:  # type: ignore[arg-type]
-        shown = shelf.lift(frame.planes).picture(frame, (64, 48))
-        lent = shown.padded(64, 64, True)
-        reader.wait(lent.ready)  # type: ignore[arg-type]
-        lent.used(reader.record())
-        device.copy(lent.buffer, own, reader)  # type: ignore[arg-type]
-        with pytest.raises(Hazard, match="does not wait"):
-            shown.padded(64, 64, True)
-        reader.synchronize()
-
-
-def test_a_frame_without_samples_here_passes_no_gate() -> None:
-    device, frame = FakeDevice(), CANARY.frame(0)
-    with Shelf(device, NumpyPixels(device), 1) as shelf:  # type: ignore[arg-type]
-        bare = replace(frame, planes=(), there=shelf.lift(frame.planes))
-        with pytest.raises(PrivacyTripped, match="no pixels here"):
-            release(bare, (), Cover(), Ledger())
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("encoder", ["libx264", "libx265"])
-def test_a_real_card_decodes_the_very_samples_that_the_processor_does(tmp_path: Path, encoder: str) -> None:
-    from veilcast.pipeline.gpu.pixels import TorchPixels
-    from veilcast.trt_engines.device import TorchDevice
-
-    if not nvdec.is_here():
-        pytest.skip("no card that decodes here")
-    device, source = TorchDevice(), filmed(CANARY, tmp_path / "in.mkv", encoder)
-    with (
-        Shelf(device, TorchPixels(device), 2) as shelf,
-        Decoder(source) as here,
-        nvdec.CardDecoder(source, shelf) as there,
-    ):
-        for shown, frame in zip(there.frames(), here.frames(), strict=True):
-            assert shown.pts == frame.pts
-            assert shown.there is not None
-            assert (shown.there.sparse_luma(1, 1) == frame.planes[0]).all()
-            (patch,) = shown.there.crops(shown, [np.eye(3)[:2]], 240)
-            right = pixels.crop_to_rgb(frame, np.eye(3)[:2], 240)
-            assert np.abs(patch.astype(int) - right).mean() < 1
