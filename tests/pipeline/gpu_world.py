@@ -161,6 +161,25 @@ class CountingDevice(FakeDevice):
         return value
 
 
+class TorchMemory(CountingDevice):
+    """The same device, whose buffers torch sees too, on the processor."""
+
+    def allocate(self, shape: Sequence[int], dtype: np.dtype[Any]) -> FakeBuffer:
+        return _seen_by_torch(super().allocate(shape, dtype))
+
+    def adopt(self, tensor: Any) -> FakeBuffer:
+        buffer = super().adopt(tensor)
+        buffer.array = buffer.array.copy()  # torch sees no memory that is read only
+        return _seen_by_torch(buffer)
+
+
+def _seen_by_torch(buffer: FakeBuffer) -> FakeBuffer:
+    import torch
+
+    buffer.tensor = torch.from_numpy(buffer.array)  # type: ignore[attr-defined]
+    return buffer
+
+
 def in_float(device: str) -> Callable[..., Any]:
     """open_engine whose networks have the very same answers on "cpu" and "cuda": ONNX Runtime in float32."""
     exact = {"device": "cuda", "precision": "f32"} if device == "cuda" else {"backend": "onnxruntime"}
@@ -171,15 +190,20 @@ def in_float(device: str) -> Callable[..., Any]:
     return opened
 
 
-def a_gpu(patch: pytest.MonkeyPatch, cache: Path) -> CountingDevice:
-    """As if this machine had a GPU with TensorRT and a decoder."""
-    made = CountingDevice()
+def a_gpu(
+    patch: pytest.MonkeyPatch,
+    cache: Path,
+    kind: type[CountingDevice] = CountingDevice,
+    work: Callable[[Any], Any] = NumpyPixels,
+) -> CountingDevice:
+    """As if this machine had a GPU with TensorRT and a decoder. `work`: on pixels."""
+    made = kind()
     CardStandIn.seen.clear()
     patch.setattr(CardStandIn, "lost", None)
     patch.setitem(sys.modules, "tensorrt", fake_tensorrt.library(made))
     patch.setattr(gpu, "TorchDevice", lambda: made)
     patch.setattr(device, "TorchDevice", lambda: made)
-    patch.setattr(gpu_pixels, "TorchPixels", NumpyPixels)
+    patch.setattr(gpu_pixels, "TorchPixels", work)
     patch.setattr(nvdec, "CardDecoder", CardStandIn)
     patch.setattr(gpu, "_compare", lambda *_: None)  # takes long; tests/trt_engines/test_gpu_opening.py
     patch.setattr(opening, "default_folder", lambda: cache / "models")

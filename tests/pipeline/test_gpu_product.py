@@ -7,6 +7,7 @@ import gc
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -16,7 +17,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from tests.pipeline.gpu_world import CardStandIn, CountingDevice, OnTheCard, a_gpu, in_float
+from tests.pipeline.gpu_world import CardStandIn, CountingDevice, OnTheCard, TorchMemory, a_gpu, in_float
 from typer.testing import CliRunner
 
 from veilcast.cli import app
@@ -26,8 +27,10 @@ from veilcast.pipeline import jobs, pictures
 from veilcast.pipeline.detect import FaceFinder, open_detector
 from veilcast.pipeline.drawn import drawn, frame
 from veilcast.pipeline.gpu.card import Here, equipment, open_desk
+from veilcast.pipeline.gpu.pixels import TorchPixels
 from veilcast.pipeline.live_engines import open_engines
 from veilcast.pipeline.overload import Level
+from veilcast.pipeline.stages import detect_file
 from veilcast.pipeline.tasks import Tools, perform
 from veilcast.trt_engines import open as opening
 from veilcast.trt_engines.device import check_driver
@@ -121,6 +124,25 @@ def test_the_device_gives_the_file_that_run_gives(
     assert len(there[1]["tracks"]) == 1
     assert gpu.launches > 2 * FRAMES
     assert CardStandIn.seen == [clip]
+
+
+def test_with_torchs_pixels_covers_lie_where_they_lie_here(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU computes with, on the processor: pictures differ by rounding, boxes by a fraction of a
+    pixel."""
+    pytest.importorskip("torch", reason="torch is an optional install")
+    weights()
+    made = a_gpu(monkeypatch, tmp_path / "cache", TorchMemory, TorchPixels)
+    boxes = []
+    for device in ("cpu", "cuda"):
+        exact = in_float(device)
+        with open_detector(Config().detect, Models(), "cuda", exact) as finder, open_desk(device) as desk:
+            plan = detect_file(clip, Config(), finder, lambda *_: None, desk.lifted, desk.decoder)
+        boxes.append(np.array([astuple(face.box) for row in plan for face in row.faces]))
+    assert made.launches > 0
+    assert boxes[0].shape == boxes[1].shape == (FRAMES, 4)
+    assert np.abs(boxes[0] - boxes[1]).max() < 1
 
 
 @pytest.mark.shared
