@@ -110,7 +110,8 @@ class CloseUpPhase:
     def losses(self, generator: torch.Generator, size: int, step: int) -> dict[str, Tensor]:
         rows, mirrored = self.large.draw(size, generator)
         rgb = self._pictures(rows, mirrored)
-        made = self.trained["closeup"](self._latents(rgb)).float()
+        latents, rgb = windows(self._latents(rgb), rgb, self.tools.settings.window, generator)
+        made = self.trained["closeup"](latents).float()
         self._last = rgb, made.detach()
         return pictures(self.tools, self.critic, made, rgb)
 

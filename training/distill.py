@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from veilcast.diffusion.identity_vae import spread
 from veilcast.diffusion.patch import SPREAD
 from veilcast.training import networks
 from veilcast.training.autoencoder import pictures
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 SECOND = 0.5  # noise level of the second step
 ANCHOR_STEPS = 2
 BLENDSHAPES = 52
+STRANGERS = 0.1  # mean centred cosine of strangers of one gender; who must have less turns into the other
 MANNERS = 20.0  # a difference of .05 in manners counts like one standard deviation of the blendshapes
 
 
@@ -130,20 +132,22 @@ class DistillPhase:
     def _obeys(
         self, made: Tensor, batch: Batch, who: Tensor, half: int, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """The swap loss: 1 - cos to the command, max(0, cos) to the source, by the recogniser and, for the
-        source, by our reader too; two renderings of one persona alike; geometry kept."""
+        """The swap loss: 1 - cos to the command, max(0, cos - that of strangers) to the source, by the
+        recogniser and, for the source, by our reader too; two renderings of one persona alike; age, gender
+        and skin as commanded; geometry kept."""
         weights, swap = self.tools.settings.weights, self.tools.settings.parts.swap
         seen = self.tools.identify(made, batch, generator)
-        read = self.reader(made)[2].float()
+        coarse, _, read = (part.float() for part in self.reader(made))
         with torch.no_grad():
             source = self.reader(batch.rgb)[2].float()
-        to_source = functional.relu((seen * batch.identity).sum(1)[half:]).mean()
-        read_source = functional.relu((read * source).sum(1)[half:]).mean()
+        to_source = functional.relu((seen * batch.identity).sum(1)[half:] - STRANGERS).mean()
+        read_source = functional.relu((read * source).sum(1)[half:] - STRANGERS).mean()
         pairs = read[half:][: (len(read) - half) // 2 * 2]
         return {
             "command": weights.identity * swap * (1 - (seen * who).sum(1)).mean(),
             "source": weights.identity * swap * (to_source + read_source),
             "link": weights.link * swap * (1 - (pairs[::2] * pairs[1::2]).sum(1)).mean(),
+            "coarse": weights.coarse * functional.smooth_l1_loss(coarse, spread(batch.coarse)),
             "geometry": weights.geometry * self._moves(made[half:], batch.rgb[half:], generator),
         }
 

@@ -66,6 +66,7 @@ class Weights:
     latents: float = 1.0  # 0: the encoder, which serves training alone, is left out
     identity: float = 0.5
     geometry: float = 0.3
+    coarse: float = 0.1  # age, gender and skin of a persona, as our reader sees them
     link: float = 0.5
     anchor: float = 1.0  # of the few-step phase: personas look as the denoiser draws them
 
