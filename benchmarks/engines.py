@@ -26,6 +26,7 @@ from benchmarks.speed import processor
 
 from veilcast.errors import EngineError, ModelMissing
 from veilcast.pipeline.generator_model import GeneratorModel
+from veilcast.pipeline.studio import built_in
 from veilcast.trt_engines import bench, canary, openvino_engine
 from veilcast.trt_engines.account import account
 from veilcast.trt_engines.bench import Ceilings, Clock, Row
@@ -37,7 +38,6 @@ from veilcast.trt_engines.open import open_engine
 from veilcast.trt_engines.quantise import quantised, quantised_kind
 from veilcast.trt_engines.simplify import simplified
 
-START = Path(__file__).resolve().parent.parent / "training" / "start"
 LATENT = (32, 16, 16)
 UNET: dict[str, tuple[int, ...]] = {
     **{"x": LATENT, "t": (), "veiled": (4, 128, 128)},
@@ -61,7 +61,7 @@ class Subject:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, default=START, help="a generator's folder")
+    parser.add_argument("--model", type=Path, default=built_in(), help="a generator's folder")
     parser.add_argument("--int8", type=Path, help="folder of unet_int8.onnx and decoder_int8.onnx")
     parser.add_argument("--batch", type=int, action="append", help="of the generator; default 1 and 8")
     parser.add_argument("--threads", type=int, default=2)

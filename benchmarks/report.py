@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import peers, recall_table
+from benchmarks import peers, recall_table, synthetic
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -82,6 +82,11 @@ def speed_table(result: Json) -> str:
 
 def peers_table(result: Json) -> str:
     return f"Clips: {', '.join(result['clips'])}.\n\n{peers.table(result['methods']).rstrip()}"
+
+
+def synthetic_table(result: Json) -> str:
+    head = f"{result['processor']}; {result['faces']} held-out people, a picture each."
+    return f"{head}\n\n{synthetic.table(result)}"
 
 
 def engines_table(result: Json) -> str:
@@ -274,6 +279,7 @@ TABLES: Mapping[str, Callable[[Json], str]] = {
     "memory": memory_table,
     "recall": lambda result: recall_table.table(result, RESULTS / "recall_seen.csv"),
     "peers": peers_table,
+    "synthetic": synthetic_table,
     "engines": engines_table,
     "engines_short": engines_short_table,
     "engines_account": engines_account_table,

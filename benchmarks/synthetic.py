@@ -82,7 +82,7 @@ def main() -> None:
         bench = Bench(options.keep or Path(folder), options.model and options.model.absolute())
         bench.scratch.mkdir(parents=True, exist_ok=True)
         shards = Shards(options.faces)
-        result: Result = {"processor": processor()}
+        result: Result = {"processor": processor(), "faces": options.people}
         result["people"] = people(bench, shards, held, options.people)
         result["obeyed"] = obeyed(bench, shards, held, options.pairs)
         result["clips"] = {c.name: clip(bench, c) for c in options.clips or clips_at_hand(CLIPS)}
@@ -195,10 +195,19 @@ def rows_of(results: Sequence[Result]) -> Iterable[tuple[str, list[str]]]:
         yield f"{key} (source's noise)", [f"{told(p['mean'])} ({told(p['source_noise'])})" for p in pairs]
     for key in ("sharpness_ratio", "seam_ratio", "fd_mobilenet_v2", "detectable_share"):
         yield key, [told(r["quality"][key]) for r in results]
+    yield "covered solid instead", ["–", *(told(solid_share(r["counts"])) for r in results[1:])]
+    yield "frames a second, start included", ["–", *(f"{r['frames_per_s']:.1f}" for r in results[1:])]
     yield (
         "tLPIPS (source's step)",
         [f"{told(r['time']['tlpips'])} ({told(r['time']['source_lpips_step'])})" for r in results],
     )
+
+
+def solid_share(counts: Result) -> float:
+    """Of the faces that a persona was meant for."""
+    solid = sum(number for name, number in counts.items() if name.startswith("faces covered solid"))
+    made = sum(counts.get(name, 0) for name in ("faces generated", "faces carried"))
+    return solid / max(solid + made, 1)
 
 
 def told(value: float | None) -> str:

@@ -161,7 +161,7 @@ def test_weights_that_are_missing_are_told(
 ) -> None:
     (tmp_path / "in.mp4").write_bytes(video)
     (tmp_path / "weights").mkdir()
-    told = veilcast("run", "in.mp4", "-o", "out.mp4", "--models", "weights")
+    told = veilcast("run", "in.mp4", "-o", "out.mp4", "--replacewith", "solid", "--models", "weights")
     assert (told.code, "centerface" in told.text) == (30, True)
     assert_one_sentence(told)
 
@@ -173,7 +173,7 @@ def test_weights_that_are_not_as_pinned_are_never_used(
     (tmp_path / "weights").mkdir()
     for name in ("centerface_int8.onnx", "yunet.onnx"):
         (tmp_path / "weights" / name).write_bytes(b"something else")
-    told = veilcast("run", "in.mp4", "-o", "out.mp4", "--models", "weights")
+    told = veilcast("run", "in.mp4", "-o", "out.mp4", "--replacewith", "solid", "--models", "weights")
     assert (told.code, "SHA-256" in told.text) == (31, True)
     assert_one_sentence(told)
 

@@ -62,12 +62,13 @@ class Weights:
     pixels: float = 1.0
     lpips: float = 1.0
     adversarial: float = 0.1  # the decoders' adversary
-    realness: float = 0.1  # the few-step phase's adversary
+    realness: float = 0.06  # the few-step phase's adversary
     latents: float = 1.0  # 0: the encoder, which serves training alone, is left out
-    identity: float = 0.5
-    geometry: float = 0.3
-    coarse: float = 0.1  # age, gender and skin of a persona, as our reader sees them
-    link: float = 0.5
+    identity: float = 0.2
+    geometry: float = 0.15
+    coarse: float = 0.15  # age, gender and skin of a persona, as our reader sees them
+    copied: float = 0.5  # a persona's face that repeats its source's light and dark
+    link: float = 0.1
     anchor: float = 1.0  # of the few-step phase: personas look as the denoiser draws them
 
 
@@ -78,7 +79,7 @@ class Settings:
     inner: float = 2.0  # extra weight of what is under the mask
     window: int = 0  # latent cells a side of the windows that the decoder learns from; 0 = whole patches
     measured: int = 256  # held-out faces behind the figures of a checkpoint of the denoiser
-    guidance: float = 2.0  # of the denoiser that the few-step phase learns from
+    guidance: float = 3.0  # of the denoiser that the few-step phase learns from
     two_step: float = 0.5  # share of few-step samples that take the second of two steps
     sizes: Sizes = Sizes()
     parts: Parts = Parts()

@@ -59,7 +59,7 @@ class Tracking(Section):
 
 class Cover(Section):
     replacewith: Literal["solid", "mosaic", "blur", "synthetic"] = Field(
-        "solid", description="what faces are covered with"
+        "solid", description="the cover of faces; `run` makes it synthetic where none is named"
     )
     mask_scale: float = Field(1.3, ge=1, le=3, description="ellipse size over detected box size")
     margin_px: float = Field(2.0, ge=0, description="added to the ellipse on each side")

@@ -40,7 +40,6 @@ from veilcast.types import Track, TrackState
 pytest.importorskip("onnxruntime", reason="the stand-in runs networks by ONNX Runtime")
 
 FRAMES = 12
-START = Path(__file__).parents[2] / "training" / "start"  # a generator
 Json = dict[str, Any]
 
 
@@ -154,7 +153,7 @@ def test_new_faces_are_those_of_run(
     with av.open(str(shared / "videos" / "talk_WDA_a_512.mp4")) as source:
         pictures = [shown.to_ndarray(format="rgb24") for shown in islice(source.decode(video=0), 5)]
     clip = filmed(pictures, tmp_path / "in.mkv")
-    asked = {"cover.replacewith": "synthetic", "synthetic.model": str(START), "synthetic.seed": 3}
+    asked = {"cover.replacewith": "synthetic", "synthetic.seed": 3}
     here, there = (covered(clip, tmp_path, device, monkeypatch, **asked) for device in ("cpu", "cuda"))
     assert here == there
     assert there[1]["synthetic"]["counts"]["faces generated"] > 0
@@ -253,7 +252,7 @@ def test_a_camera_is_looked_at_there_while_a_new_face_is_made(gpu: CountingDevic
     """The thread that looks at the next picture beside the one that draws on this one: no rule of the device
     is broken, and both say what they say alone."""
     models = weights("landmarks478", "dlib", "faceres")
-    asked = {"device": "cuda", "cover.replacewith": "synthetic", "synthetic.model": str(START)}
+    asked = {"device": "cuda", "cover.replacewith": "synthetic"}
     config = overlay(Config(), {**asked, "synthetic.seed": 3})
     with open_engines(config, models.folder) as engines:
         engines.canary()

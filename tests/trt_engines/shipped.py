@@ -1,19 +1,18 @@
-"""The weights that come with the repository, as ONNX and as the torch modules that they were exported from,
+"""The weights that come with the package, as ONNX and as the torch modules that they were exported from,
 and inputs of the kind that they see."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from veilcast.diffusion.patch import GEOMETRY
 from veilcast.pipeline.drawn import drawn
+from veilcast.pipeline.studio import built_in
 
-START = Path(__file__).parents[2] / "training" / "start"
 OUTPUTS = {
     "unet": "clean",
     "decoder": "rgb",
@@ -25,7 +24,7 @@ OUTPUTS = {
 
 @cache
 def onnx_bytes(name: str) -> bytes:
-    return (START / f"{name}.onnx").read_bytes()
+    return (built_in() / f"{name}.onnx").read_bytes()
 
 
 @cache

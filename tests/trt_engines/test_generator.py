@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.trt_engines.shipped import OUTPUTS, START, inputs, module, onnx_bytes
+from tests.trt_engines.shipped import OUTPUTS, inputs, module, onnx_bytes
 
 from veilcast.pipeline.engine_set import DETECTORS, READERS, ProductNetwork, detectors, generator, readers
+from veilcast.pipeline.studio import built_in
 from veilcast.trt_engines.build import profile
 from veilcast.trt_engines.canary import BF16, F32_PLAIN, ORT, Rung, error
 from veilcast.trt_engines.catalogue import ROLES
@@ -139,7 +140,7 @@ def product(name: str) -> ProductNetwork:
             pytest.skip(f"no weights of {name} here: veilcast models pull {name}")
         found = detectors(models) if name in DETECTORS else readers(models)
     else:
-        found = generator(START)
+        found = generator(built_in())
     return next(network for network in found if network.name == name)
 
 

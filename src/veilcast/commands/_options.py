@@ -104,6 +104,14 @@ def settings(file: Path | None, **changes: object) -> config.Config:
     return config.overlay(base, {name.replace("__", "."): value for name, value in changes.items()})
 
 
+def said(file: Path | None, replacewith: str | None, usual: str) -> str | None:
+    """The cover that the command line names; None where the file names one; else the command's `usual` one.
+    Raises ConfigError."""
+    if replacewith is None and not (file and "replacewith" in config.load(file).cover.model_fields_set):
+        return usual
+    return replacewith
+
+
 def cover(
     replacewith: str | None,
     mask_scale: float | None,

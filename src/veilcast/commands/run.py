@@ -33,6 +33,7 @@ VIDEO_NAMES = {
     ".mpg",
     ".mpeg",
 }
+USUAL = "synthetic"  # the cover
 PICTURE_NAMES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
@@ -76,7 +77,9 @@ def run(
 
     settings = option.settings(
         config,
-        **option.cover(replacewith, mask_scale, False, zones, start, end, on_lost),
+        **option.cover(
+            option.said(config, replacewith, USUAL), mask_scale, False, zones, start, end, on_lost
+        ),
         **option.synthetic(model, identity_key_file, seed, attributes),
         **option.encode(codec, crf, preset, pix_fmt, audio, keep_audio),
         detect__thresh=thresh,
