@@ -207,7 +207,7 @@ def solid_share(counts: Result) -> float:
     """Of the faces that a persona was meant for."""
     solid = sum(number for name, number in counts.items() if name.startswith("faces covered solid"))
     made = sum(counts.get(name, 0) for name in ("faces generated", "faces carried"))
-    return solid / max(solid + made, 1)
+    return float(solid / max(solid + made, 1))
 
 
 def told(value: float | None) -> str:
