@@ -166,6 +166,16 @@ def test_weights_that_are_missing_are_told(
     assert_one_sentence(told)
 
 
+def test_run_opens_a_generator_unless_it_is_told_another_cover(
+    veilcast: Callable[..., Told], tmp_path: Path
+) -> None:
+    (tmp_path / "in.mp4").write_bytes(b"not a video")
+    asked = ("run", "in.mp4", "-o", "out.mp4", "--model", "nowhere")
+    told = veilcast(*asked)
+    assert (told.code, "no generator" in told.text) == (30, True)
+    assert veilcast(*asked, "--replacewith", "solid").code == 11
+
+
 def test_weights_that_are_not_as_pinned_are_never_used(
     veilcast: Callable[..., Told], tmp_path: Path, video: bytes
 ) -> None:

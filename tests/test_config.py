@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from veilcast.commands._options import said
 from veilcast.commands.config import sample
 from veilcast.config import Config, load, overlay
 from veilcast.errors import ConfigError
@@ -70,3 +71,13 @@ def test_options_win_over_the_file_and_leave_the_rest() -> None:
 def test_an_option_out_of_range_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"the options: setting detect\.thresh"):
         overlay(Config(), {"detect.thresh": 7})
+
+
+def test_a_commands_usual_cover_gives_way_to_the_file_and_both_to_the_command_line(tmp_path: Path) -> None:
+    silent, speaking = tmp_path / "silent.toml", tmp_path / "speaking.toml"
+    silent.write_text("[cover]\nmask_scale = 1.5\n")
+    speaking.write_text("[cover]\nreplacewith = 'solid'\n")
+    assert said(None, None, "synthetic") == "synthetic"
+    assert said(silent, None, "synthetic") == "synthetic"
+    assert overlay(load(speaking), {"cover.replacewith": said(speaking, None, "synthetic")}) == load(speaking)
+    assert said(speaking, "blur", "synthetic") == "blur"

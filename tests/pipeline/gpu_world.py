@@ -5,8 +5,10 @@ Everything between them is the product's own code, from the job of `veilcast run
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -209,3 +211,12 @@ def a_gpu(
     patch.setattr(opening, "default_folder", lambda: cache / "models")
     patch.setattr(tensorrt_engine, "_recorded", lambda work, stream: SimpleNamespace(replay=work))
     return made
+
+
+@contextmanager
+def emptied(made: CountingDevice) -> Iterator[CountingDevice]:
+    """Fails where a test leaves anything in the device's memory."""
+    yield made
+    assert all(buffer.freed for buffer in made.buffers.values())
+    gc.collect()  # an error's traceback may hold a picture for a while
+    assert OnTheCard.held == 0

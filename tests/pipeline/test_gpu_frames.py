@@ -3,7 +3,6 @@ leaves it here, byte for byte, and what a card hides or loses never leaves. Need
 
 from __future__ import annotations
 
-import gc
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -16,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 from tests.oracle import Canary, Person, leaks, walk
-from tests.pipeline.gpu_world import CardStandIn, CountingDevice, OnTheCard, a_gpu
+from tests.pipeline.gpu_world import CardStandIn, CountingDevice, a_gpu, emptied
 from tests.pipeline.synthetic_world import frame as face_frame
 from tests.pipeline.test_decode import broken
 from tests.pipeline.test_oracle_files import filmed, shown
@@ -46,11 +45,8 @@ SIDE = 320
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[CountingDevice]:
-    made = a_gpu(monkeypatch, tmp_path / "cache")
-    yield made
-    assert all(buffer.freed for buffer in made.buffers.values())
-    gc.collect()  # an error's traceback may hold a picture for a while
-    assert OnTheCard.held == 0
+    with emptied(a_gpu(monkeypatch, tmp_path / "cache")) as made:
+        yield made
 
 
 class PatchFinder:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from tests.pipeline.gpu_world import CardStandIn, CountingDevice, OnTheCard, TorchMemory, a_gpu, in_float
+from tests.pipeline.gpu_world import CardStandIn, CountingDevice, TorchMemory, a_gpu, emptied, in_float
 from typer.testing import CliRunner
 
 from veilcast.cli import app
@@ -52,11 +51,8 @@ def weights(*more: str) -> Models:
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[CountingDevice]:
-    made = a_gpu(monkeypatch, tmp_path / "cache")
-    yield made
-    assert all(buffer.freed for buffer in made.buffers.values())
-    gc.collect()  # an error's traceback may hold a picture for a while
-    assert OnTheCard.held == 0
+    with emptied(a_gpu(monkeypatch, tmp_path / "cache")) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
