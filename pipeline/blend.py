@@ -14,19 +14,16 @@ import numpy as np
 from jaxtyping import Float32
 
 from veilcast.pipeline.align import apply
+from veilcast.pipeline.likeness import Mask, compare, inner, luma
 from veilcast.pipeline.pixels import crop_to_rgb, paste_rgb
 from veilcast.types import Affine, Box, Frame, Rgb
 
-Mask = Float32[np.ndarray, "s s"]
-
 FEATHER = 0.06  # of the patch's side, outside the mask
 RING = 0.10
-EXPOSED = 0.9  # correlation of luma from which a face counts as shown
-_INNER = (0.30, 0.26, 0.72, 0.74)  # eyes to mouth in the patch: top, left, bottom, right
 _SHARPEN = (0.5, 1.8)  # least and most that the gradients are scaled by
 _CELLS = 32  # a side: colours are fitted there
 _MOST_SHIFT = 24  # of 255, in colour; a ring that differs more shows something else
-_FACE_IN_BOX = 0.75  # ellipse in a track's box that must be under the mask whole
+FACE_IN_BOX = 0.75  # ellipse in a track's box that must be under the mask whole
 
 
 class Refused(Exception):
@@ -110,25 +107,6 @@ def _sharpened(face: Float32[np.ndarray, "s s 3"], context: Rgb, ring: Mask) -> 
     return sharpened
 
 
-def luma(rgb: np.ndarray) -> Float32[np.ndarray, "s s"]:
-    result: Float32[np.ndarray, "s s"] = rgb.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    return result
-
-
-def inner_luma(rgb: Rgb) -> Float32[np.ndarray, " n"]:
-    """Lightly blurred luma of the inner face of a patch, without its mean."""
-    top, left, bottom, right = (round(edge * len(rgb)) for edge in _INNER)
-    inner = cv2.GaussianBlur(luma(rgb[top:bottom, left:right]), (0, 0), 0.01 * len(rgb) + 0.5).ravel()
-    centred: Float32[np.ndarray, " n"] = inner - inner.mean()
-    return centred
-
-
-def correlation(x: Float32[np.ndarray, " n"], y: Float32[np.ndarray, " n"]) -> float:
-    """-1 to 1; 1 also where either is so flat that nothing can be said."""
-    scale = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / scale if scale > len(x) else 1.0
-
-
 def paste(frame: Frame, face: Synthetic) -> None:
     """Puts the face into the frame's planes, in place.
 
@@ -137,8 +115,8 @@ def paste(frame: Frame, face: Synthetic) -> None:
     """
     place(face)
     side = len(face.mask)
-    now = inner_luma(crop_to_rgb(frame, face.to_patch, side))
-    if not correlation(inner_luma(face.rgb), now) <= EXPOSED:
+    now = inner(crop_to_rgb(frame, face.to_patch, side))
+    if compare(inner(face.rgb), now).shown:
         raise Refused("too much like the source")
     paste_rgb(frame, face.rgb, face.to_patch, face.mask)
 
@@ -163,7 +141,7 @@ def paste_veil(frame: Frame, face: Synthetic) -> None:
 def _hides(face: Synthetic) -> bool:
     """Whether the mask is 1 all over the ellipse in the track's box."""
     side = len(face.mask)
-    shape = face.box.scaled(_FACE_IN_BOX)
+    shape = face.box.scaled(FACE_IN_BOX)
     corners = np.array([(x, y) for x in (shape.x0, shape.x1) for y in (shape.y0, shape.y1)])
     at = apply(face.to_patch, corners)
     if at.min() < 0 or at.max() > side:

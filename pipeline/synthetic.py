@@ -16,7 +16,7 @@ from jaxtyping import Float64
 
 from veilcast.counters import Counters
 from veilcast.errors import VeilcastError
-from veilcast.pipeline import blend, checks, warp
+from veilcast.pipeline import blend, checks, likeness, warp
 from veilcast.pipeline.cover import Painter
 from veilcast.pipeline.generate import Guard, Job, Key, Refusal
 from veilcast.pipeline.identity import Persona
@@ -24,7 +24,7 @@ from veilcast.pipeline.views import Life, Scene, Veil, View, Viewer, veil
 from veilcast.types import Frame, Rgb, Track
 
 WINDOW = 8  # frames whose faces are rendered together
-REDRAWS = 3  # candidates tried for a persona whose face is still too close to somebody
+REDRAWS = 8  # candidates tried for a persona whose face is still too close to somebody
 _EVERY_LOOK = 2  # first renderings of a persona that all recognisers see; later ones the first recogniser
 
 Painters = Mapping[int, Painter]
@@ -198,9 +198,10 @@ class Synthesiser:
 
 
 def _changed(view: View, rgb: Rgb) -> Rgb | Refusal:
-    if view.likeness(rgb) <= blend.EXPOSED:
-        return rgb
-    return Refusal("too much like the source", close=True)
+    """The rendering, where it is another face than the source's once its light is not."""
+    if view.like(likeness.relit(rgb, view.core, view.like)).shown:
+        return Refusal("too much like the source", close=True)
+    return rgb
 
 
 def _distinct(personas: Iterable[Persona]) -> list[Persona]:
@@ -214,4 +215,5 @@ def _stacked(vectors: Sequence[np.ndarray], size: int) -> np.ndarray:
 def _blended(view: View, rgb: Rgb) -> blend.Synthetic:
     """The face as it goes into its frame."""
     matched, mask = blend.blend(rgb, view.context, view.core, view.others)
-    return blend.Synthetic(view.track.id, view.track.box, matched, view.to_patch, mask)
+    relit = likeness.relit(matched, view.core, view.like)
+    return blend.Synthetic(view.track.id, view.track.box, relit, view.to_patch, mask)

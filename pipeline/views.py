@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from veilcast.diffusion import patch
-from veilcast.pipeline import blend, warp
+from veilcast.pipeline import blend, likeness, warp
 from veilcast.pipeline.align import scale_of, similarity
 from veilcast.pipeline.checks import PRESENCE
 from veilcast.pipeline.generate import Refusal
@@ -40,10 +40,10 @@ class View:
     track: Track
     to_patch: Affine = field(repr=False)  # displayed pixels -> patch of `pose.side`
     pose: warp.Pose = field(repr=False)
-    core: blend.Mask = field(repr=False)  # 1 over what is replaced, in that patch
+    core: likeness.Mask = field(repr=False)  # 1 over what is replaced, in that patch
     context: Rgb = field(repr=False)  # that patch, averaged under `core` and under `others`
-    others: blend.Mask = field(repr=False)  # where other people's faces are
-    likeness: Callable[[Rgb], float] = field(repr=False)  # of a rendering to the source's patch
+    others: likeness.Mask = field(repr=False)  # where other people's faces are
+    like: likeness.Like = field(repr=False)  # how much a rendering repeats the source's patch
     veiled: Float32[np.ndarray, "4 128 128"] = field(repr=False)
     geometry: Float32[np.ndarray, " 61"] = field(repr=False)
 
@@ -122,9 +122,9 @@ class Viewer:
         side: int,
         others: Sequence[Box],
     ) -> View:
-        small, small_mesh, small_core = _cut(frame, points, PATCH_PX)
+        small, small_mesh, small_core = _cut(frame, points, track.box, PATCH_PX)
         source, mesh, core = (
-            (small, small_mesh, small_core) if side == PATCH_PX else _cut(frame, points, side)
+            (small, small_mesh, small_core) if side == PATCH_PX else _cut(frame, points, track.box, side)
         )
         to_patch = patch.to_patch(points, side)
         shapes = self.blendshapes((small_mesh / PATCH_PX)[None].astype(np.float32))[0]
@@ -132,7 +132,7 @@ class Viewer:
         hidden = _ellipses(others, to_patch, side)
         near = _ellipses(others, patch.to_patch(points, PATCH_PX), PATCH_PX)
         clear = averaged(small, near) if near.any() else small
-        inner = blend.inner_luma(source)
+        inner = likeness.inner(source)
         return View(
             place,
             track,
@@ -141,7 +141,7 @@ class Viewer:
             core,
             averaged(source, np.maximum(core, hidden)),
             hidden,
-            lambda rgb: blend.correlation(blend.inner_luma(rgb), inner),
+            lambda rgb: likeness.compare(likeness.inner(rgb), inner),
             patch.veil(clear, small_core),
             geometry,
         )
@@ -152,22 +152,24 @@ def _extent(box: Box) -> float:
 
 
 def _cut(
-    frame: Frame, points: Float64[np.ndarray, "478 3"], side: int
-) -> tuple[Rgb, Float64[np.ndarray, "478 3"], blend.Mask]:
-    """The source's patch, the mesh in it, and what is to be replaced."""
+    frame: Frame, points: Float64[np.ndarray, "478 3"], box: Box, side: int
+) -> tuple[Rgb, Float64[np.ndarray, "478 3"], likeness.Mask]:
+    """The source's patch, the mesh in it, and what is to be replaced: what the mesh spans and, where a turned
+    head has more to hide, what its track must have under the mask."""
     affine = patch.to_patch(points, side)
     mesh = patch.move(points, affine)
-    return crop_to_rgb(frame, affine, side), mesh, patch.mask(mesh, side)
+    core = np.maximum(patch.mask(mesh, side), blend.ellipse(box.scaled(blend.FACE_IN_BOX), affine, side))
+    return crop_to_rgb(frame, affine, side), mesh, core
 
 
-def averaged(rgb: Rgb, hidden: blend.Mask) -> Rgb:
+def averaged(rgb: Rgb, hidden: likeness.Mask) -> Rgb:
     """The patch with nothing but a few average colours where it is hidden."""
     veiled = patch.veil(rgb, hidden)[:3].transpose(1, 2, 0)
     result: Rgb = np.clip(np.rint((veiled + 1) * 127.5), 0, 255).astype(np.uint8)
     return result
 
 
-def _ellipses(boxes: Sequence[Box], to_patch: Affine, side: int) -> blend.Mask:
+def _ellipses(boxes: Sequence[Box], to_patch: Affine, side: int) -> likeness.Mask:
     """1 over the faces in these boxes (displayed pixels), in the patch."""
     hidden = np.zeros((side, side), np.float32)
     for box in boxes:

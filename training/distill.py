@@ -178,7 +178,7 @@ class DistillPhase:
 
 def copied(made: Tensor, rgb: Tensor) -> Tensor:
     """How far the correlation of lightly blurred luma over the inner face is above what run time and
-    evaluation take for a new face (veilcast.pipeline.blend.EXPOSED, with room)."""
+    evaluation take for a new face (veilcast.pipeline.likeness.EXPOSED, with room)."""
     a, b = (_inner_luma(picture) for picture in (made, rgb))
     return functional.relu(functional.cosine_similarity(a, b) - LIKE).mean()
 

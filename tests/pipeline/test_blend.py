@@ -10,7 +10,7 @@ import pytest
 from tests.pipeline.synthetic_world import frame, mesh, texture, track
 
 from veilcast.diffusion import patch
-from veilcast.pipeline import blend
+from veilcast.pipeline import blend, likeness
 from veilcast.pipeline.align import similarity
 from veilcast.pipeline.blend import Refused, Synthetic
 from veilcast.pipeline.pixels import crop_to_rgb
@@ -86,7 +86,7 @@ def test_a_face_becomes_as_sharp_as_its_surroundings(context_blur: float, face_b
     matched, _ = blend.blend(picture(face), picture(context), CORE)
 
     def off(rgb: np.ndarray) -> float:
-        energies = [blend.gradient_energy(blend.luma(p), CORE) for p in (rgb, picture(context))]
+        energies = [blend.gradient_energy(likeness.luma(p), CORE) for p in (rgb, picture(context))]
         return abs(float(np.log(energies[0] / energies[1])))
 
     assert off(matched) < off(picture(face))
@@ -115,7 +115,7 @@ def test_a_pasted_face_is_what_the_frame_shows() -> None:
     shown = frame(0, [track(1)])
     blend.paste(shown, synthetic())
     seen = crop_to_rgb(shown, synthetic().to_patch, SIDE)
-    assert blend.correlation(blend.inner_luma(seen), blend.inner_luma(texture(50, SIDE))) > 0.95
+    assert likeness.compare(likeness.inner(seen), likeness.inner(texture(50, SIDE))).luma > 0.95
 
 
 def test_the_source_itself_is_refused_and_nothing_is_written() -> None:
@@ -177,7 +177,8 @@ def test_a_flat_face_says_nothing_and_is_refused() -> None:
 def test_without_its_comparison_the_source_would_be_shown(
     change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blend, "EXPOSED", 1.1)
+    monkeypatch.setattr(likeness, "EXPOSED", 1.1)
+    monkeypatch.setattr(likeness, "COPIED", 1.1)
     with pytest.raises(pytest.fail.Exception):
         test_the_source_in_another_light_is_refused(change)
 

@@ -22,10 +22,11 @@ from tests.pipeline.synthetic_world import (
 from veilcast.config import Cover
 from veilcast.diffusion import patch
 from veilcast.errors import EngineError
-from veilcast.pipeline import blend, checks, generate, synthetic, warp
+from veilcast.pipeline import checks, generate, synthetic, warp
 from veilcast.pipeline.align import similarity
 from veilcast.pipeline.cover import cover, is_solid, regions
 from veilcast.pipeline.generate import Generator, Job, Rendering
+from veilcast.pipeline.likeness import Likeness, compare, inner
 from veilcast.pipeline.pixels import crop_to_rgb
 from veilcast.pipeline.views import Scene
 from veilcast.types import Frame, Track
@@ -61,7 +62,7 @@ def likeness(shown: Frame, face: Track, person: int) -> float:
     assert points is not None
     affine = synthetic_patch(points)
     seen = crop_to_rgb(shown, affine, 128)
-    return blend.correlation(blend.inner_luma(seen), blend.inner_luma(texture(person, 128)))
+    return compare(inner(seen), inner(texture(person, 128))).luma
 
 
 def synthetic_patch(points: np.ndarray) -> np.ndarray:
@@ -89,6 +90,21 @@ def test_every_face_becomes_its_persona_in_every_frame() -> None:
     counts = stream.counters.snapshot()
     assert counts["faces generated"] + counts["faces carried"] == 22
     assert not [name for name in counts if "solid" in name]
+
+
+def turned(number: int) -> Track:
+    """A head whose box has more to hide on one side than its mesh spans."""
+    seen = track(number)
+    box = replace(seen.box, x1=seen.box.x1 + 0.35 * seen.box.width)
+    return replace(seen, box=box)
+
+
+def test_a_turned_head_is_hidden_whole_and_still_becomes_its_persona() -> None:
+    scenes: list[Scene] = [(frame(0, [track(1)]), (turned(1),))]
+    stream = world(Honest())
+    (shown,) = show(stream, scenes)
+    assert not solid(shown, turned(1))
+    assert likeness(shown, turned(1), person_of(stream.personas[1].identity.embedding)) > 0.85
 
 
 def test_a_still_face_is_rendered_once_and_carried() -> None:
@@ -359,7 +375,7 @@ MUTANTS = [
         "returns the source",
         [
             (synthetic, "_changed", lambda view, rgb: rgb),
-            (blend, "EXPOSED", 2.0),
+            (Likeness, "shown", False),
             (checks, "who", lambda *a: None),
         ],
     ),
@@ -367,7 +383,7 @@ MUTANTS = [
         "returns the source brighter",
         [
             (synthetic, "_changed", lambda view, rgb: rgb),
-            (blend, "EXPOSED", 2.0),
+            (Likeness, "shown", False),
             (checks, "who", lambda *a: None),
         ],
     ),

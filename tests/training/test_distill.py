@@ -7,7 +7,7 @@ import pytest
 import torch
 from tests.training import toy
 
-from veilcast.pipeline import blend
+from veilcast.pipeline.likeness import EXPOSED, compare, inner
 from veilcast.training.distill import LIKE, copied
 
 
@@ -22,16 +22,14 @@ def tensor(pictures: list[np.ndarray]) -> torch.Tensor:
 
 def test_a_copy_is_measured_as_run_time_measures_it() -> None:
     made, source = patches(1), patches(2)
-    likeness = [
-        blend.correlation(blend.inner_luma(a), blend.inner_luma(b)) for a, b in zip(made, source, strict=True)
-    ]
+    likeness = [compare(inner(a), inner(b)).luma for a, b in zip(made, source, strict=True)]
     expected = np.mean(np.maximum(np.array(likeness) - LIKE, 0))
     assert expected > 0
     assert float(copied(tensor(made), tensor(source))) == pytest.approx(expected, abs=0.03)
 
 
 def test_the_loss_begins_before_run_time_refuses() -> None:
-    assert LIKE < blend.EXPOSED
+    assert LIKE < EXPOSED
     same = tensor(patches(1))
     assert float(copied(same, same)) == pytest.approx(1 - LIKE, abs=1e-3)
     assert float(copied(same, -same)) == 0

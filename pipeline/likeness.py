@@ -1,0 +1,107 @@
+"""Does a new face repeat its source? The last question before it is shown, and what may be done about light.
+
+Two faces in one light that comes from the side correlate whoever they are: half of each is dark. So light
+and detail are compared apart. Where a new face is like its source in light alone, its shadows are filled
+until it is not; a face whose detail is the source's stays refused in whatever light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from jaxtyping import Float32
+
+from veilcast.types import Rgb
+
+Values = Float32[np.ndarray, " n"]
+Mask = Float32[np.ndarray, "s s"]
+
+EXPOSED = 0.9  # correlation of luma from which a face counts as shown
+COPIED = 0.92  # the same of detail: other people with this pose and expression reach .88
+INNER = (0.30, 0.26, 0.72, 0.74)  # eyes to mouth in the patch: top, left, bottom, right
+_SHADE = 0.06  # of the patch's side: what is larger is light and shade
+_FILL_FROM, _FILL_PER, _MOST_FILL = (
+    0.8,
+    5.0,
+    0.8,
+)  # no filled shadow up to this correlation, then steadily more
+_FILL_SHADE = 0.1  # of the side: how large the shadows are that are filled
+_DARKEST = 8.0  # levels: a shadow is never filled as if it were darker
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """A patch's inner face, without its mean: lightly blurred luma, and that without light and shade."""
+
+    luma: Values = field(repr=False)
+    detail: Values = field(repr=False)
+
+
+Like = Callable[[Rgb], "Likeness"]
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """Two correlations, -1 to 1."""
+
+    luma: float
+    detail: float
+
+    @property
+    def shown(self) -> bool:
+        """Whether one face counts as the other; also where a value is not a number."""
+        return not (self.luma <= EXPOSED and self.detail <= COPIED)
+
+
+def luma(rgb: np.ndarray) -> Mask:
+    result: Mask = rgb.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    return result
+
+
+def inner(rgb: Rgb) -> Inner:
+    side = len(rgb)
+    top, left, bottom, right = (round(edge * side) for edge in INNER)
+    soft = cv2.GaussianBlur(luma(rgb)[top:bottom, left:right], (0, 0), 0.01 * side + 0.5)
+    fine = soft - cv2.GaussianBlur(soft, (0, 0), _SHADE * side)
+    return Inner(_centred(soft), _centred(fine))
+
+
+def _centred(values: np.ndarray) -> Values:
+    flat: Values = values.ravel() - values.mean()
+    return flat
+
+
+def compare(a: Inner, b: Inner) -> Likeness:
+    """Where a face is so flat that nothing can be said, its luma counts as shown; its detail does not: what
+    has none repeats none."""
+    return Likeness(correlation(a.luma, b.luma), correlation(a.detail, b.detail, flat=0.0))
+
+
+def correlation(x: Values, y: Values, flat: float = 1.0) -> float:
+    """-1 to 1; `flat` where either has so little in it that nothing can be said."""
+    scale = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / scale if scale > len(x) else flat
+
+
+def relit(face: Rgb, core: Mask, like: Like) -> Rgb:
+    """The face with its large shadows filled, the more the more its luma repeats the source's: steadily, so
+    that nothing flickers. What is unlike it anyhow, or repeats the source's detail, stays as it is."""
+    found = like(face)
+    amount = min((found.luma - _FILL_FROM) * _FILL_PER, _MOST_FILL)
+    if not amount > 0 or not found.detail <= COPIED:
+        return face
+    return filled(face, core, amount)
+
+
+def filled(face: Rgb, core: Mask, amount: float) -> Rgb:
+    """Light and shade under `core` evened out: 0 = not at all, 1 = wholly. Nothing changes at its rim."""
+    side = len(face)
+    shade = cv2.GaussianBlur(luma(face), (0, 0), _FILL_SHADE * side)
+    mean = float((shade * core).sum() / max(float(core.sum()), 1.0))
+    strength = amount * core * np.clip(2 * cv2.GaussianBlur(core, (0, 0), 0.04 * side) - 1, 0, 1)
+    gain = ((mean + _DARKEST) / (shade + _DARKEST)) ** strength
+    result: Rgb = np.clip(np.rint(face * gain[..., None]), 0, 255).astype(np.uint8)
+    return result
