@@ -115,8 +115,8 @@ def paste(frame: Frame, face: Synthetic) -> None:
     """
     place(face)
     side = len(face.mask)
-    now = inner(crop_to_rgb(frame, face.to_patch, side))
-    if compare(inner(face.rgb), now).shown:
+    now = inner(crop_to_rgb(frame, face.to_patch, side), face.mask)
+    if compare(inner(face.rgb, face.mask), now).shown:
         raise Refused("too much like the source")
     paste_rgb(frame, face.rgb, face.to_patch, face.mask)
 

@@ -29,6 +29,7 @@ _FILL_FROM, _FILL_PER, _MOST_FILL = (
     0.8,
 )  # no filled shadow up to this correlation, then steadily more
 _FILL_SHADE = 0.1  # of the side: how large the shadows are that are filled
+_UNDER = 0.99  # of a mask: from here on nothing of the source is left
 _DARKEST = 8.0  # levels: a shadow is never filled as if it were darker
 
 
@@ -61,16 +62,19 @@ def luma(rgb: np.ndarray) -> Mask:
     return result
 
 
-def inner(rgb: Rgb) -> Inner:
+def inner(rgb: Rgb, core: Mask) -> Inner:
+    """Of what lies under `core` alone: beside a turned head the patch shows a background that stays."""
     side = len(rgb)
     top, left, bottom, right = (round(edge * side) for edge in INNER)
+    under = (core[top:bottom, left:right] > _UNDER).astype(np.float32)
     soft = cv2.GaussianBlur(luma(rgb)[top:bottom, left:right], (0, 0), 0.01 * side + 0.5)
-    fine = soft - cv2.GaussianBlur(soft, (0, 0), _SHADE * side)
-    return Inner(_centred(soft), _centred(fine))
+    sums, weights = (cv2.GaussianBlur(part, (0, 0), _SHADE * side) for part in (soft * under, under))
+    fine = soft - sums / np.maximum(weights, 1e-6)
+    return Inner(*(_centred(values[under > 0]) for values in (soft, fine)))
 
 
-def _centred(values: np.ndarray) -> Values:
-    flat: Values = values.ravel() - values.mean()
+def _centred(values: Values) -> Values:
+    flat: Values = values - values.mean() if values.size else values
     return flat
 
 

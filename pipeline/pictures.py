@@ -30,8 +30,9 @@ from veilcast.trt_engines.models import Models
 from veilcast.trt_engines.open import open_engine
 from veilcast.types import Box, Face, Frame, PixelFormat, Track, TrackState
 
-# Networks are compiled for one size each, so pictures are fitted into few: width, height
-LARGE = ((1664, 1120), (1120, 1664), (1376, 1376))
+# Networks are compiled for one size each, so pictures are fitted into few: width, height. The finder takes
+# large ones as they are (schedule.detail).
+LARGE = ((1632, 1088), (1088, 1632), (1760, 992), (992, 1760), (1344, 1344))
 SMALL = ((640, 448), (448, 640), (544, 544))
 SMALL_PX = 640 * 448
 
@@ -153,11 +154,12 @@ def found(frame: Frame, finder: FaceFinder) -> list[Face]:
 
 
 def fitted(width: int, height: int) -> tuple[tuple[int, int], float]:
-    """The canvas that shows the picture largest, and the scale: small pictures at most at their own size,
-    for the detector enlarges them itself."""
+    """The canvas that shows the picture largest, the smallest of those, and the scale: small pictures at most
+    at their own size, for the detector enlarges them itself."""
     canvases = SMALL if width * height <= SMALL_PX else LARGE
     scales = [min(w / width, h / height) for w, h in canvases]
-    best = max(range(len(canvases)), key=scales.__getitem__)
+    areas = [w * h for w, h in canvases]
+    best = max(range(len(canvases)), key=lambda n: (round(scales[n], 2), -areas[n]))
     return canvases[best], scales[best]
 
 

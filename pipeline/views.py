@@ -132,7 +132,7 @@ class Viewer:
         hidden = _ellipses(others, to_patch, side)
         near = _ellipses(others, patch.to_patch(points, PATCH_PX), PATCH_PX)
         clear = averaged(small, near) if near.any() else small
-        inner = likeness.inner(source)
+        inner = likeness.inner(source, core)
         return View(
             place,
             track,
@@ -141,7 +141,7 @@ class Viewer:
             core,
             averaged(source, np.maximum(core, hidden)),
             hidden,
-            lambda rgb: likeness.compare(likeness.inner(rgb), inner),
+            lambda rgb: likeness.compare(likeness.inner(rgb, core), inner),
             patch.veil(clear, small_core),
             geometry,
         )

@@ -149,7 +149,7 @@ class DistillPhase:
             "command": weights.identity * swap * (1 - (seen * who).sum(1)).mean(),
             "source": weights.identity * swap * (to_source + read_source),
             "link": weights.link * swap * (1 - (pairs[::2] * pairs[1::2]).sum(1)).mean(),
-            "copied": weights.copied * copied(made[half:], batch.rgb[half:]),
+            "copied": weights.copied * copied(made[half:], batch.rgb[half:], batch.hidden[half:]),
             "coarse": weights.coarse * functional.smooth_l1_loss(coarse, spread(batch.coarse)),
             "geometry": weights.geometry * self._moves(made[half:], batch.rgb[half:], generator),
         }
@@ -176,19 +176,19 @@ class DistillPhase:
         return held_out_figures(self.tools, averaged["unet"], self.decoder, steps=2)
 
 
-def copied(made: Tensor, rgb: Tensor) -> Tensor:
-    """How far the correlation of lightly blurred luma over the inner face is above what run time and
-    evaluation take for a new face (veilcast.pipeline.likeness.EXPOSED, with room)."""
-    a, b = (_inner_luma(picture) for picture in (made, rgb))
+def copied(made: Tensor, rgb: Tensor, hidden: Tensor) -> Tensor:
+    """How far the correlation of lightly blurred luma over the inner face, where it is hidden, is above what
+    run time takes for a new face (veilcast.pipeline.likeness.EXPOSED, with room)."""
+    a, b = (_inner_luma(picture, hidden) for picture in (made, rgb))
     return functional.relu(functional.cosine_similarity(a, b) - LIKE).mean()
 
 
-def _inner_luma(rgb: Tensor) -> Tensor:
+def _inner_luma(rgb: Tensor, hidden: Tensor) -> Tensor:
     side = rgb.shape[-1]
     top, left, bottom, right = (round(edge * side) for edge in INNER)
     luma = (rgb * rgb.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
-    inner = luma[:, :, top:bottom, left:right]
+    inner, under = (values[:, :, top:bottom, left:right] for values in (luma, hidden))
     for _ in range(5):  # a deviation of 1.8 pixels
         inner = functional.avg_pool2d(functional.pad(inner, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    flat = inner.flatten(1)
-    return flat - flat.mean(1, keepdim=True)
+    mean = (inner * under).sum((2, 3), keepdim=True) / under.sum((2, 3), keepdim=True).clamp(min=1)
+    return ((inner - mean) * under).flatten(1)

@@ -24,12 +24,12 @@ def lit(person: int) -> Rgb:
 
 
 def like(source: Rgb) -> likeness.Like:
-    known = inner(source)
-    return lambda rgb: compare(inner(rgb), known)
+    known = inner(source, CORE)
+    return lambda rgb: compare(inner(rgb, CORE), known)
 
 
 def test_other_people_in_one_light_are_told_apart_by_their_detail() -> None:
-    found = compare(inner(lit(1)), inner(lit(2)))
+    found = compare(inner(lit(1), CORE), inner(lit(2), CORE))
     assert found.luma > EXPOSED
     assert found.detail < 0.5
 
@@ -86,3 +86,22 @@ def test_light_is_filled_steadily_and_never_at_the_rim() -> None:
 )
 def test_what_is_no_number_counts_as_shown(found: Likeness) -> None:
     assert found.shown
+
+
+def test_the_background_beside_a_turned_head_does_not_count_as_the_face() -> None:
+    beside = np.s_[:, 70:]
+    turned = CORE.copy()
+    turned[beside] = 0
+    wall = [np.full_like(lit(1), 20), np.full_like(lit(1), 20)]
+    for picture, person in zip(wall, (1, 2), strict=True):
+        picture[:, :70] = 90 + texture(person, SIDE)[:, :70] // 5
+        picture[beside] = 255
+    one, other = wall
+    assert compare(inner(one, CORE), inner(other, CORE)).shown
+    assert not compare(inner(one, turned), inner(other, turned)).shown
+    assert compare(inner(one, turned), inner(one, turned)).shown
+
+
+def test_where_nothing_is_hidden_nothing_can_be_said() -> None:
+    nowhere = np.zeros_like(CORE)
+    assert compare(inner(lit(1), nowhere), inner(lit(2), nowhere)).shown

@@ -13,6 +13,7 @@ from tests.pipeline.synthetic_world import (
     World,
     as_image,
     frame,
+    mesh,
     person_of,
     texture,
     track,
@@ -32,6 +33,7 @@ from veilcast.pipeline.views import Scene
 from veilcast.types import Frame, Track
 
 SETTINGS = Cover()
+CORE = patch.mask(mesh(128), 128)
 
 
 def clip(frames: int = 3, tracks: Sequence[int] = (1, 2)) -> list[Scene]:
@@ -62,7 +64,7 @@ def likeness(shown: Frame, face: Track, person: int) -> float:
     assert points is not None
     affine = synthetic_patch(points)
     seen = crop_to_rgb(shown, affine, 128)
-    return compare(inner(seen), inner(texture(person, 128))).luma
+    return compare(inner(seen, CORE), inner(texture(person, 128), CORE)).luma
 
 
 def synthetic_patch(points: np.ndarray) -> np.ndarray:
