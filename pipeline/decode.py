@@ -103,10 +103,12 @@ class Decoder:
         limits: Limits = Limits(),  # noqa: B008  (frozen)
         damaged: Literal["refuse", "slate"] = "refuse",
         writable: bool = True,
+        threads: int = 1,
     ) -> None:
-        """`writable=False` saves a copy of each frame where they are only looked at."""
+        """`writable=False` saves a copy of each frame where they are only looked at. More `threads` are
+        faster and miss some damage: for a pass over what another one judges."""
         self.source = source
-        self._slate, self._writable = damaged == "slate", writable
+        self._slate, self._writable, self._threads = damaged == "slate", writable, threads
         self.passengers: list[av.Packet[Any]] = []  # packets of other streams since the last frame
         self._carried: frozenset[int] | None = None  # their indices; None = nobody has said yet: all
         self._retain = False
@@ -393,8 +395,8 @@ class Decoder:
         # One thread. With frame threads av loses an error that comes after a frame in the same call, with
         # slice threads H.264's marks of damage are lost: whether a broken file is refused would depend on
         # the machine and its load. dav1d's own threads report as one does.
-        codec.thread_type = "SLICE"
-        codec.thread_count = DAV1D_THREADS if codec.name == "libdav1d" else 1
+        codec.thread_type = "SLICE" if self._threads == 1 else "FRAME"
+        codec.thread_count = DAV1D_THREADS if codec.name == "libdav1d" else self._threads
 
     def _prime(self) -> tuple[av.VideoFrame, bool]:
         """The first frame: only it shows the pixel format and the side data for sure."""

@@ -18,7 +18,8 @@ from veilcast.pipeline.gpu.card import Desk, open_desk
 from veilcast.pipeline.ledger import Ledger
 from veilcast.pipeline.plan import Plan, read_plan, spans, write_plan
 from veilcast.pipeline.preview import ContactSheet, moments
-from veilcast.pipeline.stages import Covers, Rendered, detect_file, render_file, unpainted
+from veilcast.pipeline.queues import ahead
+from veilcast.pipeline.stages import DEPTH, Covers, Rendered, detect_file, overlapped, render_file, unpainted
 from veilcast.pipeline.supervise import OnFrame
 from veilcast.types import Frame
 
@@ -133,9 +134,8 @@ def meet(
     source = Path(job["source"])
     with source.open("rb") as file:
         nonce = hashlib.file_digest(file, "sha256").digest()
-    with desk.decoder(source, config) as decoder:
-        frames = desk.lifted(decoder, decoder.frames())
-        studio.meet(_counted(frames, len(plan), on_frame), plan, nonce)
+    with desk.glance(source, config) as decoder, ahead(decoder.frames(), DEPTH) as frames:
+        studio.meet(_counted(desk.lifted(decoder, frames), len(plan), on_frame), plan, nonce)
 
 
 def _counted(frames: Iterator[Frame], total: int, on_frame: OnFrame) -> Iterator[Frame]:
@@ -149,7 +149,7 @@ def _render(job: Json, plan: Plan, on_frame: OnFrame, studio: Studio | None, des
     sheet = ContactSheet(moments(plan) if job["preview"] else frozenset())
     if studio:
         meet(studio, job, plan, config, on_frame, desk)
-    painted = desk.painted(studio.painted) if studio else unpainted
+    painted = overlapped(desk.painted(studio.painted)) if studio else unpainted
     rendered = render_file(Path(job["source"]), plan, Path(job["target"]), config, on_frame, sheet, painted)
     if job["preview"]:
         sheet.write(Path(job["preview"]))

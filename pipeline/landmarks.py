@@ -50,14 +50,18 @@ class MeshFinder:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def find(self, frame: Frame, faces: Sequence[Points]) -> list[Mesh | None]:
-        """The mesh of each face, given by its five points in displayed pixels; None where those place
-        nothing or the answer is not finite. Raises EngineError."""
-        affines = [_placed(five) for five in faces]
-        known = [affine for affine in affines if affine is not None]
-        crops = crops_to_rgb(frame, known, CROP_PX)
-        found = iter(self.find_in(crops, known))
-        return [None if affine is None else next(found) for affine in affines]
+    def find(self, scenes: Sequence[tuple[Frame, Sequence[Points]]]) -> list[list[Mesh | None]]:
+        """For each frame the mesh of each face, given by its five points in displayed pixels; None where
+        those place nothing or the answer is not finite. All faces in one batch. Raises EngineError."""
+        affines = [[_placed(five) for five in faces] for _, faces in scenes]
+        known = [[affine for affine in some if affine is not None] for some in affines]
+        crops = [
+            crop
+            for (frame, _), some in zip(scenes, known, strict=True)
+            for crop in crops_to_rgb(frame, some, CROP_PX)
+        ]
+        found = iter(self.find_in(crops, [affine for some in known for affine in some]))
+        return [[None if affine is None else next(found) for affine in some] for some in affines]
 
     def find_in(self, crops: Sequence[Rgb], affines: Sequence[Affine]) -> list[Mesh | None]:
         """The mesh in each crop (256, 256, 3), in the coordinates that its affine came from."""

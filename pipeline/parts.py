@@ -45,6 +45,7 @@ from veilcast.pipeline.stages import (
     covered,
     detect_file,
     marks,
+    overlapped,
     unpainted,
 )
 from veilcast.pipeline.supervise import OnFrame
@@ -212,7 +213,7 @@ def _paint(job: Json, facts: Json, on_frame: OnFrame) -> Iterator[Paint]:
         config, folder = Config.model_validate(job["config"]), Path(job["folder"])
         with open_desk(config.device) as desk:
             jobs.meet(studio, job, _whole_plan(folder, facts), config, on_frame, desk)
-            yield desk.painted(studio.painted)
+            yield overlapped(desk.painted(studio.painted))
         write_durably(folder / "synthetic.json", json.dumps(studio.told()).encode())
 
 

@@ -34,6 +34,8 @@ from veilcast.trackers.base import Observation
 from veilcast.types import Box, Face, Frame, StreamInfo, Track
 
 DEPTH = 4  # frames waiting between two threads
+GLANCES = 2  # threads of a pass in which hardly anything else is done
+AHEAD = 8  # for who takes as many at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,16 @@ def unpainted(scenes: Scenes) -> Iterator[tuple[Frame, Mapping[int, Painter]]]:
     """Every frame without painters: each face is covered as the settings say."""
     for frame, _ in scenes:
         yield frame, NO_FACES
+
+
+def overlapped(paint: Paint) -> Paint:
+    """The same in a thread of its own: the faces of later frames are made while earlier ones are put in."""
+
+    def there(scenes: Scenes) -> Iterator[tuple[Frame, Mapping[int, Painter]]]:
+        with ahead(scenes, AHEAD) as waiting, ahead(paint(waiting), DEPTH) as ready:
+            yield from ready
+
+    return there
 
 
 class Finder(Protocol):
@@ -84,6 +96,12 @@ def decoded(source: Path, config: Config) -> Decoder:
 def looked_at(source: Path, config: Config) -> Decoder:
     """The same for those who change nothing: no frame is copied."""
     return Decoder(source, config.limits, config.damaged, writable=False)
+
+
+def glanced_at(source: Path, config: Config) -> Decoder:
+    """The same, faster, between two passes that judge the file. Where damage is covered it has to be seen."""
+    threads = GLANCES if config.damaged == "refuse" else 1
+    return Decoder(source, config.limits, config.damaged, writable=False, threads=threads)
 
 
 def run(source: Path, target: Path, config: Config, finder: Finder, on_frame: OnFrame) -> Rendered:

@@ -32,7 +32,7 @@ class Observer:
     def look(self, frame: Frame, tracks: Sequence[Track]) -> list[Sighting]:
         """What each track looks like in this frame; nothing for those that show no face or give no finite
         answer. Raises EngineError."""
-        found = self.meshes.find(frame, [five_points(track) for track in tracks])
+        (found,) = self.meshes.find([(frame, [five_points(track) for track in tracks])])
         sightings = []
         for track, mesh in zip(tracks, found, strict=True):
             if mesh is not None and mesh.presence >= PRESENCE:

@@ -20,7 +20,8 @@ from veilcast.pipeline import blend, checks, likeness, warp
 from veilcast.pipeline.cover import Painter
 from veilcast.pipeline.generate import Guard, Job, Key, Refusal
 from veilcast.pipeline.identity import Persona
-from veilcast.pipeline.views import Life, Scene, Veil, View, Viewer, veil
+from veilcast.pipeline.queues import ahead
+from veilcast.pipeline.views import Life, Scene, Seen, Veil, View, Viewer, veil
 from veilcast.types import Frame, Rgb, Track
 
 WINDOW = 8  # frames whose faces are rendered together
@@ -47,20 +48,32 @@ class Synthesiser:
         self.hurry = False  # whether faces are rendered in one step
 
     def painted(self, scenes: Iterable[Scene]) -> Iterator[tuple[Frame, Painters]]:
-        """Each frame with the painters of its faces; WINDOW frames are held at a time."""
+        """Each frame with the painters of its faces. WINDOW frames are taken at a time, and looked at in a
+        thread of its own while the faces of those before are rendered."""
         rest = iter(scenes)
-        while window := [(f, () if f.damaged else tracks) for f, tracks in islice(rest, WINDOW)]:
-            for (frame, _), painters in zip(window, self.painters(window), strict=True):
-                yield frame, painters
+
+        def viewed() -> Iterator[tuple[list[Scene], list[Seen]]]:
+            while window := [(f, () if f.damaged else tracks) for f, tracks in islice(rest, WINDOW)]:
+                yield window, self._views(window)
+
+        with ahead(viewed(), 1) as ready:
+            for window, views in ready:
+                for (frame, _), painters in zip(window, self._painters(window, views), strict=True):
+                    yield frame, painters
 
     def painters(self, window: Sequence[Scene]) -> list[dict[int, Painter]]:
         """For each frame: its painters by track. Never raises for a face: it has no painter then."""
-        painters: list[dict[int, Painter]] = [{} for _ in window]
+        return self._painters(window, self._views(window))
+
+    def _views(self, window: Sequence[Scene]) -> list[Seen]:
         try:
-            views = self._viewer.views(window, self._lives)
+            return self._viewer.views(window, self._lives)
         except (VeilcastError, ValueError) as error:
-            self._refuse(f"no view: {type(error).__name__}", sum(len(tracks) for _, tracks in window))
-            return painters
+            faces = sum(len(tracks) for _, tracks in window)
+            return [Refusal(f"no view: {type(error).__name__}")] * faces
+
+    def _painters(self, window: Sequence[Scene], views: Sequence[Seen]) -> list[dict[int, Painter]]:
+        painters: list[dict[int, Painter]] = [{} for _ in window]
         for view in views:
             if isinstance(view, Refusal):
                 self._refuse(view.reason)

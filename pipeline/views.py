@@ -56,6 +56,9 @@ class Veil:
     track: Track
 
 
+Seen = View | Veil | Refusal  # what became of one face
+
+
 @dataclass(slots=True)
 class Life:
     """What is kept of a track from frame to frame."""
@@ -74,14 +77,17 @@ class Viewer:
     mean_mesh: Float64[np.ndarray, "478 3"] = field(repr=False)
     sides: tuple[int, ...] = (PATCH_PX,)
 
-    def views(self, window: Sequence[Scene], lives: dict[int, Life]) -> list[View | Veil | Refusal]:
+    def views(self, window: Sequence[Scene], lives: dict[int, Life]) -> list[Seen]:
         """One for each track of each frame. Raises EngineError, ValueError."""
-        found: list[View | Veil | Refusal] = []
-        for place, (frame, tracks) in enumerate(window):
-            large = [track for track in tracks if _extent(track.box) >= _MIN_BOX_PX]
-            found.extend(Veil(place, track) for track in tracks if track not in large)
-            meshes = self.meshes.find(frame, [five_points(track) for track in large])
-            for track, mesh in zip(large, meshes, strict=True):
+        found: list[Seen] = []
+        large = [[track for track in tracks if _extent(track.box) >= _MIN_BOX_PX] for _, tracks in window]
+        asked = [
+            (frame, [five_points(t) for t in some]) for (frame, _), some in zip(window, large, strict=True)
+        ]
+        rows = zip(window, large, self.meshes.find(asked), strict=True)
+        for place, ((frame, tracks), some, meshes) in enumerate(rows):
+            found.extend(Veil(place, track) for track in tracks if track not in some)
+            for track, mesh in zip(some, meshes, strict=True):
                 life = lives.setdefault(track.id, Life())
                 found.append(self._view(place, frame, tracks, track, mesh, life))
         return found
@@ -94,7 +100,7 @@ class Viewer:
         track: Track,
         mesh: Mesh | None,
         life: Life,
-    ) -> View | Veil | Refusal:
+    ) -> Seen:
         if mesh is None or not mesh.presence >= PRESENCE:
             return Refusal("no face found")
         height_px = size_px(mesh.points)

@@ -21,7 +21,7 @@ from veilcast.config import Config, Device
 from veilcast.pipeline.cover import Painter
 from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.gpu.shelf import Kept, Shelf, fits
-from veilcast.pipeline.stages import DEPTH, Paint, Scenes, looked_at
+from veilcast.pipeline.stages import DEPTH, Paint, Scenes, glanced_at, looked_at
 from veilcast.types import Affine, Frame, Picture, Plane, Rgb, Track
 
 # more than all that hold frames at a time: the queues of both threads, those looked at, a window of faces
@@ -33,6 +33,10 @@ class Desk(Protocol):
 
     def decoder(self, source: Path, config: Config) -> Decoder:
         """For frames that are only looked at."""
+        ...
+
+    def glance(self, source: Path, config: Config) -> Decoder:
+        """The same for the pass between finding and covering."""
         ...
 
     def lifted(self, decoder: Decoder, frames: Iterator[Frame]) -> Iterator[Frame]:
@@ -49,6 +53,9 @@ class Here:
 
     def decoder(self, source: Path, config: Config) -> Decoder:
         return looked_at(source, config)
+
+    def glance(self, source: Path, config: Config) -> Decoder:
+        return glanced_at(source, config)
 
     def lifted(self, decoder: Decoder, frames: Iterator[Frame]) -> Iterator[Frame]:
         return frames
@@ -69,6 +76,9 @@ class Card:
         if config.damaged == "slate":  # where blank frames stand for broken ones, both passes must see them
             return looked_at(source, config)
         return open_decoder(source, config.limits, self.shelf)
+
+    def glance(self, source: Path, config: Config) -> Decoder:
+        return self.decoder(source, config)
 
     def lifted(self, decoder: Decoder, frames: Iterator[Frame]) -> Iterator[Frame]:
         return map(self.lift, frames)

@@ -17,7 +17,7 @@ from veilcast.pipeline.landmarks import MeshFinder, OneEuro, five_points, mouth_
 def test_a_mesh_lies_where_the_five_points_are() -> None:
     tracks = [track(1), track(2)]
     points = [five_points(face) for face in tracks]
-    found = MeshFinder(FakeEngine(find_mesh)).find(frame(0, tracks), points)
+    (found,) = MeshFinder(FakeEngine(find_mesh)).find([(frame(0, tracks), points)])
     for five, seen in zip(points, found, strict=True):
         assert seen is not None
         assert seen.presence == 1
@@ -36,7 +36,7 @@ def test_points_that_place_nothing_give_no_mesh_and_do_not_shift_the_others() ->
     good = five_points(track(2))
     nowhere = np.full((5, 2), np.nan, np.float32)
     shown = frame(0, [track(2)])
-    first, second = MeshFinder(FakeEngine(find_mesh)).find(shown, [nowhere, good])
+    ((first, second),) = MeshFinder(FakeEngine(find_mesh)).find([(shown, [nowhere, good])])
     assert first is None
     assert second is not None
     assert patch.five(second.points) == pytest.approx(good, abs=0.01)
@@ -48,7 +48,7 @@ def test_an_answer_that_is_not_finite_is_no_mesh() -> None:
         outputs["mesh"][0, 7] = np.nan
         return outputs
 
-    assert MeshFinder(FakeEngine(broken)).find(frame(0, []), [five_points(track(1))]) == [None]
+    assert MeshFinder(FakeEngine(broken)).find([(frame(0, []), [five_points(track(1))])]) == [[None]]
 
 
 @pytest.mark.parametrize(
