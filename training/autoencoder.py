@@ -111,6 +111,7 @@ class CloseUpPhase:
         rows, mirrored = self.large.draw(size, generator)
         rgb = self._pictures(rows, mirrored)
         latents, rgb = windows(self._latents(rgb), rgb, self.tools.settings.window, generator)
+        latents = disturbed(latents, self.tools.settings.disturbed, generator)
         made = self.trained["closeup"](latents).float()
         self._last = rgb, made.detach()
         return pictures(self.tools, self.critic, made, rgb)
@@ -145,6 +146,14 @@ class CloseUpPhase:
             "lpips": float(self.tools.lpips(made, rgb).mean()),
             "sharpness": float(gradient(made) / gradient(rgb)),
         }
+
+
+def disturbed(latents: Tensor, most: float, generator: torch.Generator) -> Tensor:
+    """Noise of a strength that differs from sample to sample, 0 to `most` standard deviations: a generator's
+    latents are not the teacher's, and what a head makes of small differences is magnified."""
+    strength = most * torch.rand(len(latents), 1, 1, 1, generator=generator)
+    noise = strength * torch.randn(latents.shape, generator=generator)
+    return latents + noise.to(latents.device)
 
 
 def pictures(tools: Tools, critic: nn.Module | None, made: Tensor, rgb: Tensor) -> dict[str, Tensor]:

@@ -78,6 +78,7 @@ class Settings:
     precision: str = "auto"  # bf16 where the device has it; or bf16, float32
     inner: float = 2.0  # extra weight of what is under the mask
     window: int = 0  # latent cells a side of the windows that the decoder learns from; 0 = whole patches
+    disturbed: float = 0.3  # of the latents that the close-up head learns from, standard deviations
     measured: int = 256  # held-out faces behind the figures of a checkpoint of the denoiser
     guidance: float = 3.0  # of the denoiser that the few-step phase learns from
     two_step: float = 0.5  # share of few-step samples that take the second of two steps

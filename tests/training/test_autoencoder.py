@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from veilcast.training.autoencoder import windows
+from veilcast.training.autoencoder import disturbed, windows
 
 
 def pair(side: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
@@ -33,3 +33,12 @@ def test_without_a_smaller_window_the_whole_patch_is_seen(cells: int) -> None:
     latents, rgb = windows(*pair(), cells, torch.Generator())
     assert latents.shape[-1] == 16
     assert rgb.shape[-1] == 128
+
+
+def test_latents_of_the_close_up_head_are_disturbed_by_as_much_as_is_allowed() -> None:
+    clean = torch.zeros(400, 4, 8, 8)
+    noise = disturbed(clean, 0.3, torch.Generator().manual_seed(1)).flatten(1).std(1)
+    assert float(noise.max()) < 0.36
+    assert float(noise.min()) < 0.02
+    assert float(noise.mean()) == pytest.approx(0.15, abs=0.02)
+    assert torch.equal(disturbed(clean, 0.0, torch.Generator().manual_seed(1)), clean)
