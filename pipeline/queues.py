@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-_WAIT_S = 0.1  # how often a blocked producer looks whether it should stop
+_WAIT_S = 0.1  # how often a blocked thread looks whether it should stop
 
 
 class _End:
@@ -24,7 +24,8 @@ class _End:
 @contextlib.contextmanager
 def ahead(items: Iterable[T], depth: int) -> Iterator[Iterator[T]]:
     """`items`, produced in a thread of their own at most `depth` ahead of whoever takes them. What the
-    producer raises is raised here, in its place. The thread has ended when the block is left."""
+    producer raises is raised here, in its place. The thread has ended when the block is left; whoever
+    still takes items then, in another thread, gets no more."""
     waiting: queue.Queue[T | _End] = queue.Queue(depth)
     stop = threading.Event()
 
@@ -45,7 +46,12 @@ def ahead(items: Iterable[T], depth: int) -> Iterator[Iterator[T]]:
 
     def consume() -> Iterator[T]:
         while True:
-            item = waiting.get()
+            try:
+                item = waiting.get(timeout=_WAIT_S)
+            except queue.Empty:
+                if stop.is_set():  # the block was left while another thread waits here: no more will come
+                    return
+                continue
             if not isinstance(item, _End):
                 yield item
             elif item.error is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -83,3 +84,33 @@ def test_an_error_on_the_last_item_is_not_lost() -> None:
 def test_an_error_of_the_producer_is_not_replaced() -> None:
     with pytest.raises(ValueError, match="mine"):
         feed(range(3, 4), then=ValueError("mine"))
+
+
+def slowly(stop: threading.Event) -> Iterator[int]:
+    yield 0
+    stop.wait(20)
+
+
+def two_threads(items: Iterator[int]) -> Iterator[int]:
+    """Takes items in a thread of its own, as what paints faces does."""
+    with ahead(items, 1) as later:
+        yield from later
+
+
+def fails_while_a_painter_waits(painted: list[Iterator[int]]) -> None:
+    """The encoder fails; the decoder ends its frame, and is stopped."""
+    stop = threading.Event()
+    with ahead(slowly(stop), 1) as items:
+        painted.append(two_threads(items))
+        assert next(painted[0]) == 0
+        threading.Timer(0.3, stop.set).start()
+        raise RuntimeError("disk full")
+
+
+def test_who_takes_items_in_another_thread_is_let_go_when_the_block_is_left_early() -> None:
+    painted: list[Iterator[int]] = []
+    started = time.monotonic()
+    with pytest.raises(RuntimeError, match="disk full"):
+        fails_while_a_painter_waits(painted)
+    painted[0].close()  # type: ignore[attr-defined]
+    assert time.monotonic() - started < 5
