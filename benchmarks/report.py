@@ -188,6 +188,16 @@ def pictures_table(result: Json) -> str:
     return f"{result['processor']}:\n\n{markdown(head, rows)}"
 
 
+def face_stages_table(result: Json) -> str:
+    """Milliseconds a face; a column for each run."""
+    rows = result["rows"]
+    runs = [f"{row['clip']}, {row['generated_share']:.0%} anew" for row in rows]
+    lines = [(name, *(f"{row['stages_ms'][name]:.1f}" for row in rows)) for name in rows[0]["stages_ms"]]
+    lines.append(("together", *(f"{row['together_ms']:.1f}" for row in rows)))
+    lines.append(("faces", *(str(row["faces"]) for row in rows)))
+    return f"{result['processor']}, milliseconds a face:\n\n{markdown(('stage', *runs), lines)}"
+
+
 def archive_table(result: Json) -> str:
     """What an archive job costs over the work itself."""
     rows = [
@@ -285,6 +295,7 @@ TABLES: Mapping[str, Callable[[Json], str]] = {
     "engines_account": engines_account_table,
     "quantised": quantised_table,
     "pictures": pictures_table,
+    "face_stages": face_stages_table,
     "archive": archive_table,
     "cluster": cluster_table,
     "cluster_gpus": cluster_gpus_table,

@@ -1,0 +1,141 @@
+"""Milliseconds a synthetic face, stage by stage, from the decoded frame to the new face in it.
+
+    python -m benchmarks.face_stages [CLIP...] [--frames 96] [--model DIR] --out face_stages.json
+
+Each clip twice: with every face generated anew, in batches as they come (a window of eight frames), and as
+the product does it, which carries a rendering while a face changes little. Stages are wall times of the
+threads that they run in, two of which work side by side; "together" is the wall time of all. Finding,
+decoding and encoding are not in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.clips import clips_at_hand
+from benchmarks.speed import processor
+
+from veilcast.config import Config, overlay
+from veilcast.pipeline import blend, checks, likeness, warp
+from veilcast.pipeline.decode import Decoder
+from veilcast.pipeline.detect import open_detector
+from veilcast.pipeline.generate import Guard
+from veilcast.pipeline.landmarks import MeshFinder
+from veilcast.pipeline.plan import Plan
+from veilcast.pipeline.stages import detect_file
+from veilcast.pipeline.studio import Studio
+from veilcast.pipeline.views import Viewer
+from veilcast.trt_engines.models import Models
+from veilcast.types import Frame
+
+CLIPS = ("talk_vr1_700.mp4", "group7_stock_640x360.mp4")
+# stage -> what does it; a stage inside another one is taken out of that
+STAGES: dict[str, tuple[Any, str]] = {
+    "mesh": (MeshFinder, "find"),
+    "what may be known": (Viewer, "views"),
+    "denoise and decode": (Guard, "render"),
+    "find the new face": (checks, "find_face"),
+    "recognise it": (checks.Recogniser, "centred"),
+    "carry": (warp, "carry"),
+    "colours and mask": (blend, "blend"),
+    "light": (likeness, "relit"),
+    "put in": (blend, "paste"),
+}
+INSIDE = {"mesh": "what may be known"}
+Row = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("clips", nargs="*", type=Path, help=f"default: {', '.join(CLIPS)} of ../shared")
+    parser.add_argument("--frames", type=int, default=96)
+    parser.add_argument("--model", type=Path, help="a generator's folder; none = the built-in one")
+    parser.add_argument("--out", type=Path, default=Path("face_stages.json"))
+    options = parser.parse_args()
+    config = overlay(Config(), {"synthetic.seed": 1, "synthetic.model": options.model})
+    rows = []
+    for clip in options.clips or clips_at_hand(CLIPS):
+        with open_detector(config.detect, Models(fetch=True)) as finder:
+            plan = detect_file(clip, config, finder, lambda stage, done, total: None)
+        for anew in (True, False):
+            rows.append(measured(clip, plan, config, options.frames, anew))
+            print(json.dumps(rows[-1]), flush=True)
+    options.out.write_text(json.dumps({"processor": processor(), "rows": rows}, indent=1) + "\n")
+
+
+def measured(clip: Path, plan: Plan, config: Config, count: int, anew: bool) -> Row:
+    """The second of two runs over the same frames: in the first one networks prepare for their batches."""
+    for _ in range(2):
+        with Studio(config.synthetic, Models(fetch=True)) as studio, timed(anew) as spent:
+            with Decoder(clip) as decoder:
+                studio.meet(decoder.frames(), plan, b"benchmark")
+            frames = list(first(clip, count))
+            before = studio.told()["counts"]
+            spent.clear()
+            start_s = time.perf_counter()
+            scenes = ((frame, plan[frame.index].faces) for frame in frames)
+            for frame, painters in studio.painted(scenes):
+                for paint in painters.values():
+                    paint(frame)
+            wall_s = time.perf_counter() - start_s
+            made = Counter(studio.told()["counts"])
+            made.subtract(before)
+    faces = made["faces generated"] + made["faces carried"]
+    return {
+        "clip": clip.name,
+        "faces": faces,
+        "generated_share": made["faces generated"] / faces,
+        "stages_ms": {name: spent[name] / faces * 1e3 for name in STAGES},
+        "together_ms": wall_s / faces * 1e3,
+    }
+
+
+def first(clip: Path, count: int) -> Iterator[Frame]:
+    with Decoder(clip) as decoder:
+        for frame in decoder.frames():
+            if frame.index == count:
+                return
+            yield frame
+
+
+@contextmanager
+def timed(anew: bool) -> Iterator[Counter[str]]:
+    """Seconds in each stage while the block runs. `anew`: nothing is carried."""
+    spent: Counter[str] = Counter()
+    kept = {name: getattr(owner, function) for name, (owner, function) in STAGES.items()}
+    may_carry = warp.may_carry
+    for name, (owner, function) in STAGES.items():
+        setattr(owner, function, _timing(kept[name], name, spent))
+    if anew:
+        warp.may_carry = lambda rendered, now: False
+    try:
+        yield spent
+    finally:
+        warp.may_carry = may_carry
+        for name, (owner, function) in STAGES.items():
+            setattr(owner, function, kept[name])
+
+
+def _timing(function: Callable[..., Any], name: str, spent: Counter[str]) -> Callable[..., Any]:
+    def there(*args: Any, **named: Any) -> Any:
+        start_s = time.perf_counter()
+        try:
+            return function(*args, **named)
+        finally:
+            took_s = time.perf_counter() - start_s
+            spent[name] += took_s
+            if name in INSIDE:
+                spent[INSIDE[name]] -= took_s
+
+    return there
+
+
+if __name__ == "__main__":
+    main()
