@@ -46,12 +46,12 @@ def main() -> None:
             for name, limit in SIZES.items():
                 width, height = map(int, name.split("x"))
                 made(source, clip, (width, height), options.frames)
-                found[name] = peak_mib(ours(clip, target))
+                found[name] = peak_mib(ours(clip, target, "solid"))
                 print(f"{name}: {found[name]:.0f} MiB (limit {limit})", flush=True)
         if options.only != "sizes":
             for frames in (SHORT, LONG):
                 made(source, clip, SMALL, frames)
-                found[f"{frames} frames"] = peak_mib(ours(clip, target))
+                found[f"{frames} frames"] = peak_mib(ours(clip, target, "solid"))
                 print(
                     f"{frames} frames of {SMALL[0]}x{SMALL[1]}: {found[f'{frames} frames']:.0f} MiB",
                     flush=True,

@@ -1,10 +1,11 @@
 """Frames a second of the whole process, beside the peer on the same clip in the same run.
 
-    python -m benchmarks.speed [CLIP...] --out speed.json
+    python -m benchmarks.speed [CLIP...] [--replacewith synthetic] --out speed.json
 
-Each command is a fresh process from start to exit: reading, finding, covering with `solid`, encoding,
-hashing and verifying by a second decode for veilcast; deface 1.5.0 at its defaults in an environment of
-its own. The better of --runs is told, and the peer runs between ours so that a busy machine slows both.
+Each command is a fresh process from start to exit: reading, finding, covering (with `solid` unless told
+otherwise), encoding, hashing and verifying by a second decode for veilcast; deface 1.5.0 at its defaults in
+an environment of its own. The better of --runs is told, and the peer runs between ours so that a busy machine
+slows both.
 "by work" compares the time of all processors together, which other work on the machine disturbs less.
 The modules of both are compiled before, as pip leaves them. Peak memory is that of the largest process.
 """
@@ -66,6 +67,7 @@ def main() -> None:
     parser.add_argument("clips", nargs="*", type=Path, help=f"default: {', '.join(CLIPS)} of ../shared")
     parser.add_argument("--out", type=Path, default=Path("speed.json"))
     parser.add_argument("--runs", type=int, default=2)
+    parser.add_argument("--replacewith", default="solid", help="our cover")
     parser.add_argument("--no-peer", action="store_true", help="leave deface out")
     options = parser.parse_args()
     clips = options.clips or clips_at_hand(CLIPS)
@@ -73,9 +75,9 @@ def main() -> None:
         peer.environment()
     rows = []
     with tempfile.TemporaryDirectory(prefix="veilcast-speed-") as folder:
-        warm_up(clips[0], Path(folder))
+        warm_up(clips[0], Path(folder), options.replacewith)
         for clip in clips:
-            rows.append(measured(clip, Path(folder), options.runs, not options.no_peer))
+            rows.append(measured(clip, Path(folder), options))
             print(told(rows[-1]), flush=True)
     peak_mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(f"peak memory of the largest process: {peak_mib:.0f} MiB")
@@ -84,9 +86,11 @@ def main() -> None:
     options.out.write_text(json.dumps(body, indent=1) + "\n")
 
 
-def warm_up(clip: Path, folder: Path) -> None:
+def warm_up(clip: Path, folder: Path, cover: str) -> None:
     """Weights fetched, networks tried, modules compiled: what happens once on a machine is not timed."""
-    subprocess.run(ours(clip, folder / "warm.mkv"), check=True, capture_output=True, env=compiled(folder))
+    subprocess.run(
+        ours(clip, folder / "warm.mkv", cover), check=True, capture_output=True, env=compiled(folder)
+    )
 
 
 def compiled(folder: Path) -> dict[str, str]:
@@ -95,14 +99,14 @@ def compiled(folder: Path) -> dict[str, str]:
     return kept | {"PYTHONPYCACHEPREFIX": str(folder / "compiled")}
 
 
-def measured(clip: Path, folder: Path, runs: int, with_peer: bool) -> Row:
+def measured(clip: Path, folder: Path, options: argparse.Namespace) -> Row:
     with Decoder(clip) as decoder:
         frames = sum(1 for _ in decoder.frames())
         width, height = decoder.info.width, decoder.info.height
     best: list[Timing | None] = [None, None]
-    for _ in range(runs):
-        commands = [ours(clip, folder / "ours.mkv"), theirs(clip, folder / "theirs.mp4")]
-        for who, command in enumerate(commands[: 1 + with_peer]):
+    for _ in range(options.runs):
+        commands = [ours(clip, folder / "ours.mkv", options.replacewith), theirs(clip, folder / "theirs.mp4")]
+        for who, command in enumerate(commands[: 1 if options.no_peer else 2]):
             timing = timed(command, frames, compiled(folder) if who == 0 else None)
             before = best[who]
             best[who] = timing if before is None or timing.wall_s < before.wall_s else before
@@ -110,9 +114,9 @@ def measured(clip: Path, folder: Path, runs: int, with_peer: bool) -> Row:
     return Row(clip.name, f"{width}x{height}", frames, best[0], best[1])
 
 
-def ours(clip: Path, target: Path) -> list[str]:
+def ours(clip: Path, target: Path, cover: str) -> list[str]:
     command = shutil.which("veilcast", path=str(Path(sys.executable).parent)) or "veilcast"
-    return [command, "run", str(clip), "-o", str(target), "--replacewith", "solid", "--overwrite"]
+    return [command, "run", str(clip), "-o", str(target), "--replacewith", cover, "--overwrite"]
 
 
 def theirs(clip: Path, target: Path) -> list[str]:
