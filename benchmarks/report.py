@@ -181,10 +181,16 @@ def quantised_table(result: Json) -> str:
 
 def pictures_table(result: Json) -> str:
     rows = [
-        (row["cover"], f"{row['pictures']:,}", f"{row['wall_s']:.0f}", f"{row['pictures_per_s']:.1f}")
+        (
+            row["cover"],
+            f"{row['pictures']:,}",
+            f"{row['faces']:,}",
+            f"{row['wall_s']:.0f}",
+            f"{row['pictures_per_s']:.1f}",
+        )
         for row in result["rows"]
     ]
-    head = ("cover", "pictures of 1 megapixel", "seconds", "a second")
+    head = ("cover", "pictures of 1 megapixel", "faces", "seconds", "pictures a second")
     return f"{result['processor']}:\n\n{markdown(head, rows)}"
 
 

@@ -23,7 +23,7 @@ kept
 
 
 def results(folder: Path) -> Path:
-    (folder / "pictures.json").write_text(json.dumps(result("solid", 1000, 50.0)))
+    (folder / "pictures.json").write_text(json.dumps(result("solid", "groups", 1000, 5000, 50.0)))
     return folder
 
 
@@ -31,7 +31,7 @@ def test_a_table_is_made_from_its_json_and_the_rest_is_left_alone(tmp_path: Path
     text, missing = report.filled(README, results(tmp_path))
     assert missing == ["speed"]
     assert "old" not in text
-    assert "| solid | 1,000 | 50 | 20.0 |" in text
+    assert "| solid | 1,000 | 5,000 | 50 | 20.0 |" in text
     assert text.startswith("before\n")
     assert text.endswith("<!-- table speed -->\nkept\n<!-- /table -->\n")
     assert report.filled(text, tmp_path)[0] == text
