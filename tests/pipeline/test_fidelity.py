@@ -56,6 +56,18 @@ def test_every_codec_in_every_container_comes_back_alike(
     assert after == before
 
 
+@pytest.mark.parametrize(("encoder", "pix_fmt", "suffix"), [(e, p, s) for e, p, all_ in CODECS for s in all_])
+def test_two_threads_decode_the_same_frames_as_one(
+    clips: Clips, encoder: str, pix_fmt: str, suffix: str
+) -> None:
+    source = clips(f"plain{suffix}", clip_of(encoder, pix_fmt))
+    seen = []
+    for threads in (1, 2):
+        with Decoder(source, threads=threads) as decoder:
+            seen.append([(f.pts, [plane.tobytes() for plane in f.planes]) for f in decoder.frames()])
+    assert seen[0] == seen[1]
+
+
 @pytest.mark.parametrize(
     ("profile", "pix_fmt"),
     [("dnxhr_hq", "yuv422p"), ("dnxhr_hqx", "yuv422p10le"), ("dnxhr_444", "yuv444p10le")],
