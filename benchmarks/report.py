@@ -297,6 +297,7 @@ TABLES: Mapping[str, Callable[[Json], str]] = {
     "recall": lambda result: recall_table.table(result, RESULTS / "recall_seen.csv"),
     "peers": peers_table,
     "synthetic": synthetic_table,
+    "synthetic_fairness": synthetic.fairness,
     "engines": engines_table,
     "engines_short": engines_short_table,
     "engines_account": engines_account_table,
@@ -311,7 +312,12 @@ TABLES: Mapping[str, Callable[[Json], str]] = {
 
 
 # tables that are another view of a benchmark's JSON
-SOURCES = {"engines_short": "engines", "engines_account": "engines", "cluster_gpus": "cluster"}
+SOURCES = {
+    "synthetic_fairness": "synthetic",
+    "engines_short": "engines",
+    "engines_account": "engines",
+    "cluster_gpus": "cluster",
+}
 
 
 def markdown(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:

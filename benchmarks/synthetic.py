@@ -171,8 +171,36 @@ def table(result: Result) -> str:
     """Markdown: one column for the people, one for each clip."""
     columns = {"held-out people": result["people"], **result["clips"]}
     lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
-    for name, cells in rows_of(list(columns.values())):
+    for name, cells in [*rows_of(list(columns.values())), *personas(result)]:
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def personas(result: Result) -> Iterable[tuple[str, list[str]]]:
+    """How firmly a persona is steered: one persona on two strangers, and two personas."""
+    empty = ["–"] * len(result["clips"])
+    for known in result["obeyed"]["reidentification"]:
+        shares = known["attacks"]
+        linked, strangers = shares["clips_of_one_scope_share"], shares["strangers_share"]
+        name = f"one persona known as one (two as one), {known['recogniser']}"
+        yield name, [f"{told(linked)} ({told(strangers)})", *empty]
+
+
+def fairness(result: Result) -> str:
+    """Markdown: the held-out people by what is estimated of them."""
+    groups = result["people"]["fairness"]
+    who = [known["recogniser"] for known in result["people"]["reidentification"]]
+    heads = ["", "faces", "face found", "pose error, degrees", "sharpness"]
+    lines = ["| " + " | ".join([*heads, *(f"TAR, {name} (at most)" for name in who)]) + " |"]
+    lines.append("|---|" + "---:|" * (len(heads) - 1 + len(who)))
+    for kind, parts in groups.items():
+        if not isinstance(parts, dict):  # how many could not be told
+            continue
+        for name, row in parts.items():
+            cells = [f"{kind.removesuffix('_estimated').replace('_', ' ')}: {name}", str(row["faces"])]
+            cells += [told(row[k]) for k in ("detected_share", "pose_error_degrees", "sharpness_ratio")]
+            cells += [f"{told(row[f'tar_{name}'])} ({told(row[f'tar_upper_{name}'])})" for name in who]
+            lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
