@@ -142,26 +142,34 @@ def draw(
     space: IdentitySpace,
     avoid: Float[np.ndarray, "k d"],
     misfit: Callable[[Float[np.ndarray, "n 3"]], Float[np.ndarray, " n"]],
+    first: int | None = None,
 ) -> Iterator[Identity]:
     """The personas of one track, in the order of their counters; the next one is a redraw.
 
     avoid: centred identities to be orthogonal to, the track's own source first. misfit: how badly coarse
     attributes fit the track, 0 = they agree; whoever does not is passed over. When _ROUNDS rounds
-    bring too few, the best fitting of the rest follow, so that the draw ends.
+    bring too few, the best fitting of the rest follow, so that the draw ends. first: the number of the
+    candidate that this person has elsewhere; it comes first, whether it fits here or not.
     """
     columns = basis(avoid)
+    if first is not None:
+        seed = key.seed(nonce, track, first)
+        yield Identity(seed, orthogonal(space.people([seed])[0], columns)[0].astype(np.float32), first)
     rest: list[tuple[float, int, Identity]] = []
-    for first in range(0, _CANDIDATES * _ROUNDS, _CANDIDATES):
-        seeds = [key.seed(nonce, track, counter) for counter in range(first, first + _CANDIDATES)]
+    for start in range(0, _CANDIDATES * _ROUNDS, _CANDIDATES):
+        numbers = range(start, start + _CANDIDATES)
+        seeds = [key.seed(nonce, track, number) for number in numbers]
         people, coarse = space.people(seeds)
         people = orthogonal(people, columns)
         distances = misfit(coarse) + misfit(_with_gender_of(space.coarse_of(people), coarse))
-        for number, (seed, person, distance) in enumerate(zip(seeds, people, distances, strict=True)):
-            identity = Identity(seed, person.astype(np.float32))
+        for number, seed, person, distance in zip(numbers, seeds, people, distances, strict=True):
+            identity = Identity(seed, person.astype(np.float32), number)
+            if number == first:
+                continue
             if distance <= 0:
                 yield identity
             else:
-                rest.append((float(distance), first + number, identity))
+                rest.append((float(distance), number, identity))
     for _, _, identity in sorted(rest, key=lambda candidate: candidate[:2]):
         yield identity
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -21,6 +22,7 @@ from veilcast.types import Identity, Track
 Vector = Float[np.ndarray, " d"]
 
 _GOOD = 0.25  # quality of a sighting from which it can tell two people apart
+NOBODY_KNOWN: Mapping[int, int] = MappingProxyType({})
 SIGHTINGS = 6  # frames of a track that its source is averaged over
 
 # what "the same" means where an attribute is kept: within the error of the estimates
@@ -256,9 +258,11 @@ def cast(
     nonce: bytes,
     policy: Policy,
     latent_shape: Sequence[int],
+    known: Mapping[int, int] = NOBODY_KNOWN,
 ) -> dict[int, Persona]:
     """The persona of each track. Every persona is orthogonal to its own source first, then to the other
-    people of the stream and the personas issued before it, in order."""
+    people of the stream and the personas issued before it, in order. `known`: the candidate that a track's
+    person has elsewhere under this key and nonce."""
     real = [_mean([(1.0, s.embeddings, s.coarse) for s in group]) for group in groups]
     issued: list[Vector] = []
     personas: dict[int, Persona] = {}
@@ -266,7 +270,9 @@ def cast(
         own, coarse = real[number]
         others = [embeddings[0] for place, (embeddings, _) in enumerate(real) if place != number]
         avoid = np.stack([own[0], *others, *issued])
-        draws = draw(key, nonce, group[0].track, space, avoid, policy.misfit(coarse))
+        draws = draw(
+            key, nonce, group[0].track, space, avoid, policy.misfit(coarse), known.get(group[0].track)
+        )
         persona = Persona(group, draws, latent_shape)
         issued.append(persona.identity.embedding)
         personas.update(dict.fromkeys(persona.tracks, persona))

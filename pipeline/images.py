@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from veilcast.config import Config
@@ -82,7 +83,8 @@ def run_folder(
     _make_folders(target, pictures + others)
     failed = _copy_labels(source, target, others)
     with _one_key(config) as keyed:
-        run = _Run(source, target, keyed, options, settings, people)
+        fresh = 0 if keyed is config else sum(1 for _ in entries(journal))
+        run = _Run(source, target, keyed, options, settings, people, fresh)
         _cover(run, waiting, len(pictures), on_progress)
     after = finished(journal, settings, source, target)
     failed += [f"{name}: {reasons(journal).get(name, 'not done')}" for name in pictures if name not in after]
@@ -162,6 +164,16 @@ class _Run:
     options: Options
     settings: str
     people: Mapping[str, str]
+    fresh_from: int  # line of the journal from which on it tells of this run's key
+
+    def candidates(self, people: Sequence[str]) -> dict[str, int]:
+        """Who these people became under this run's key, as far as the journal tells."""
+        found: dict[str, int] = {}
+        for line in islice(entries(self.target / JOURNAL), self.fresh_from, None):
+            person = self.people.get(line.name, "")
+            if person and person in people and line.settings == self.settings and line.candidate is not None:
+                found.setdefault(person, line.candidate)
+        return found
 
     @property
     def workers(self) -> int:
@@ -171,8 +183,7 @@ class _Run:
 
 def _cover(run: _Run, waiting: Sequence[str], total: int, on_progress: OnProgress) -> None:
     """All waiting pictures, in chunks, on all processors."""
-    size = max(1, min(CHUNK, -(-len(waiting) // run.workers)))
-    chunks = [waiting[i : i + size] for i in range(0, len(waiting), size)]
+    chunks = split(waiting, run.people, max(1, min(CHUNK, -(-len(waiting) // run.workers))))
     done = [0] * len(chunks)
 
     def work(number: int) -> None:
@@ -187,18 +198,34 @@ def _cover(run: _Run, waiting: Sequence[str], total: int, on_progress: OnProgres
             result.result()
 
 
+def split(names: Sequence[str], people: Mapping[str, str], size: int) -> list[list[str]]:
+    """Chunks of about `size` pictures. Those of one person stay together and in order: who a person
+    becomes is decided in the first of their pictures."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(people.get(name) or f"\0{name}", []).append(name)
+    chunks: list[list[str]] = []
+    for group in groups.values():
+        if not chunks or len(chunks[-1]) >= size:
+            chunks.append([])
+        chunks[-1] += group
+    return chunks
+
+
 def _chunk(run: _Run, names: list[str], on_progress: OnProgress) -> None:
     """One worker after another until every name is in the journal: the picture that a worker was at
     when it died is entered as failed."""
     journal = run.target / JOURNAL
     while names:
         known = sum(1 for _ in entries(journal))
+        people = [run.people.get(name, "") for name in names]
         job = {
             "task": "pictures",
             "source": str(run.source.absolute()),
             "folder": str(run.target.absolute()),
             "names": names,
-            "people": [run.people.get(name, "") for name in names],
+            "people": people,
+            "candidates": run.candidates(people),
             "config": run.config.model_dump(mode="json"),
             "settings": run.settings,
             "models": None if run.options.models is None else str(run.options.models.absolute()),

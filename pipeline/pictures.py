@@ -42,7 +42,8 @@ Json = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class Line:
     """What the journal says of one picture. `stamp`: size in bytes and time of change of the source;
-    `settings`: digest of the configuration; `error` empty = covered and in place."""
+    `settings`: digest of the configuration; `error` empty = covered and in place; `candidate`: which one of
+    the draw the picture's person has, so that it is the same one in the next picture."""
 
     name: str
     stamp: tuple[int, int]
@@ -50,6 +51,7 @@ class Line:
     faces: int = 0
     fate: str = ""
     error: str = ""
+    candidate: int | None = None
 
 
 def stamp(path: Path) -> tuple[int, int]:
@@ -68,8 +70,9 @@ def append(journal: Path, line: Line) -> None:
 
 def cover_all(job: Json, on_frame: Callable[[str, int, int | None], None]) -> Json:
     """A worker's job: `source` and `folder`, the `names` below both, `people` (who is in each; empty = not
-    told), `config`, `settings` (its digest), `models`, `journal`. One picture that fails is entered and does
-    not stop the rest; weights that fail stop all. Raises ModelError."""
+    told), `candidates` (of people met before), `config`, `settings` (its digest), `models`, `journal`. One
+    picture that fails is entered and does not stop the rest; weights that fail stop all. Raises ModelError.
+    """
     cv2.setNumThreads(1)  # there is one worker for each processor
     config = Config.model_validate(job["config"])
     source, folder, journal = (Path(job[key]) for key in ("source", "folder", "journal"))
@@ -79,7 +82,7 @@ def cover_all(job: Json, on_frame: Callable[[str, int, int | None], None]) -> Js
         synthetic = config.cover.replacewith == "synthetic"
         network = partial(open_engine, device=config.device)
         studio = stack.enter_context(Studio(config.synthetic, models, network)) if synthetic else None
-        tools = _Tools(finder, studio, config)
+        tools = _Tools(finder, studio, config, dict(job["candidates"]))
         for number, (name, person) in enumerate(zip(job["names"], job["people"], strict=True)):
             line = Line(name, stamp(source / name), job["settings"])
             try:
@@ -99,6 +102,7 @@ class _Tools:
     finder: FaceFinder
     studio: Studio | None  # what makes synthetic faces, where they are wanted
     config: Config
+    candidates: dict[str, int]  # the first that each person had
 
 
 def _covered(source: Path, target: Path, number: int, tools: _Tools, person: str, line: Line) -> Line:
@@ -106,7 +110,11 @@ def _covered(source: Path, target: Path, number: int, tools: _Tools, person: str
     picture = picture_files.read(source, config.limits.max_pixels)
     frame = picture.frame(number)
     tracks = as_tracks(found(frame, tools.finder), config.detect.thresh)
-    painters = NO_FACES if tools.studio is None else painted(tools.studio, frame, tracks, person)
+    painters, candidate = NO_FACES, tools.candidates.get(person)
+    if tools.studio is not None:
+        painters, candidate = painted(tools.studio, frame, tracks, person, candidate)
+    if person and candidate is not None:
+        candidate = tools.candidates.setdefault(person, candidate)
     fixed = zones.at(zones.parse(config.zones), Fraction(0))
     wanted = regions(tracks, fixed, frame.displayed_size, config.cover)
     ledger = Ledger(first=number)
@@ -119,17 +127,21 @@ def _covered(source: Path, target: Path, number: int, tools: _Tools, person: str
             raise translated(error, target) from None
         picture_files.verify(picture, part.path)
         part.commit(overwrite=True)
-    return Line(line.name, line.stamp, line.settings, len(tracks), str(fate))
+    return replace(line, faces=len(tracks), fate=str(fate), candidate=candidate if person else None)
 
 
-def painted(studio: Studio, frame: Frame, tracks: tuple[Track, ...], person: str) -> Mapping[int, Painter]:
+def painted(
+    studio: Studio, frame: Frame, tracks: tuple[Track, ...], person: str, candidate: int | None = None
+) -> tuple[Mapping[int, Painter], int | None]:
     """Synthetic faces of one picture. The largest face is that of `person`, who has one identity in all
-    their pictures; everybody else, and all where no person is told, has one in this picture alone."""
+    their pictures, `candidate` of their draw, unless that is too close to somebody here; everybody else, and
+    all where no person is told, has one in this picture alone. Gives the candidate that was taken."""
     own = hashlib.sha256(b"".join(plane.tobytes() for plane in frame.planes)).digest()
     if not person:
         return studio.still(frame, tracks, own)
     shared = hashlib.sha256(b"person\0" + person.encode()).digest()
-    return {**studio.still(frame, tracks[:1], shared), **studio.still(frame, tracks[1:], own)}
+    painters, taken = studio.still(frame, tracks[:1], shared, candidate)
+    return {**painters, **studio.still(frame, tracks[1:], own)[0]}, taken
 
 
 def as_tracks(faces: Sequence[Face], thresh: float) -> tuple[Track, ...]:

@@ -20,7 +20,7 @@ from veilcast.errors import ConfigError, EngineError
 from veilcast.pipeline import checks
 from veilcast.pipeline.generate import Generator, Guard
 from veilcast.pipeline.generator_model import GeneratorModel
-from veilcast.pipeline.identity import Persona, Policy, Source, cast, parse_policy, people
+from veilcast.pipeline.identity import NOBODY_KNOWN, Persona, Policy, Source, cast, parse_policy, people
 from veilcast.pipeline.landmarks import MeshFinder
 from veilcast.pipeline.plan import Plan
 from veilcast.pipeline.report import DIGITAL_SOURCE_TYPE
@@ -112,12 +112,19 @@ class Studio:
         """Each frame of the same file with the painters of its faces, for `cover`."""
         return self._synthesiser(self._people).painted(scenes)
 
-    def still(self, frame: Frame, tracks: Sequence[Track], nonce: bytes) -> Painters:
+    def still(
+        self, frame: Frame, tracks: Sequence[Track], nonce: bytes, candidate: int | None = None
+    ) -> tuple[Painters, int | None]:
         """The painters of one picture whose tracks are all different people; what was met before is not
-        touched. Raises EngineError."""
+        touched. `candidate`: the one that the first track's person has in other pictures. Gives the one that
+        it has in this picture; None where it has no face here. Raises EngineError."""
         lifetimes = {track.id: (frame.index, frame.index) for track in tracks}
         met = self._observer.sources(self._observer.look(frame, tracks), lifetimes)
-        return self._synthesiser(self._issued(met, nonce)).painters([(frame, tuple(tracks))])[0]
+        main = tracks[0].id if tracks else -1
+        people = self._issued(met, nonce, {} if candidate is None else {main: candidate})
+        painters = self._synthesiser(people).painters([(frame, tuple(tracks))])[0]
+        shown = main in painters and main in people
+        return painters, people[main].identity.number if shown else None
 
     # -- streams, whose people are met one by one
 
@@ -158,12 +165,14 @@ class Studio:
         self._stream.hurry = hurry
         return self._stream.painters([(frame, tuple(tracks))])[0]
 
-    def _issued(self, found: Sequence[Source], nonce: bytes) -> dict[int, Persona]:
+    def _issued(
+        self, found: Sequence[Source], nonce: bytes, known: Mapping[int, int] = NOBODY_KNOWN
+    ) -> dict[int, Persona]:
         groups = people(found, [recogniser.same_person for recogniser in self._recognisers])
         self._counters.add("personas issued", len(groups))
         self._counters.add("tracks linked", len(found) - len(groups))
         space, shape = self._model.space(), self._model.latent_shape
-        return cast(groups, space, self._key, nonce, self._policy, shape)
+        return cast(groups, space, self._key, nonce, self._policy, shape, known)
 
     def _synthesiser(self, personas: Mapping[int, Persona]) -> Synthesiser:
         viewer = Viewer(

@@ -230,6 +230,7 @@ class Identity:
 
     seed: bytes = field(repr=False)
     embedding: Float32[np.ndarray, " d"] = field(repr=False)
+    number: int = 0  # of the candidate in its draw: without the key it says nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,3 +207,11 @@ def test_a_seed_that_forgets_stream_or_track_is_noticed(kept: slice, monkeypatch
     monkeypatch.setattr(ScopeKey, "seed", forgetful)
     with pytest.raises(AssertionError):
         test_key_nonce_and_track_decide_and_each_of_them_matters()
+
+
+def test_a_candidate_that_a_person_has_elsewhere_comes_first_and_once() -> None:
+    usual = drawn(count=8)
+    assert [person.number for person in usual] == list(range(8))
+    known = list(islice(draw(KEY, b"clip", 1, SPACE, NOBODY, anyone, first=5), 8))
+    assert [person.number for person in known] == [5, 0, 1, 2, 3, 4, 6, 7]
+    assert same(known[0], usual[5])

@@ -237,6 +237,7 @@ def picture_job(folder: Path, device: str, name: str) -> Json:
         "folder": str(folder / device),
         "names": [name],
         "people": [""],
+        "candidates": {},
         "config": overlay(Config(), {"device": device}).model_dump(mode="json"),
         "settings": "",
         "models": str(Models().folder),

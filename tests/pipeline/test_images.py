@@ -25,7 +25,7 @@ from veilcast.errors import (
     WorkerDied,
 )
 from veilcast.pipeline import images, picture_files, pictures
-from veilcast.pipeline.images import JOURNAL, Options, run_folder
+from veilcast.pipeline.images import JOURNAL, Options, run_folder, split
 from veilcast.types import Box, Face, Frame, Track
 
 MARK = (255, 0, 255)  # the colour of what stands for a face here
@@ -306,6 +306,7 @@ class PaintStudio:
     """Paints each face in a colour that follows from the key's file, the nonce and the track."""
 
     calls: ClassVar[list[tuple[bytes, int]]] = []
+    asked: ClassVar[list[int | None]] = []  # for the candidate of which picture's person
 
     def __init__(self, settings: Synthetic, models: object, *_: object) -> None:
         assert settings.identity_key_file is not None
@@ -317,14 +318,18 @@ class PaintStudio:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def still(self, frame: Frame, tracks: tuple[Track, ...], nonce: bytes) -> dict[int, Any]:
+    def still(
+        self, frame: Frame, tracks: tuple[Track, ...], nonce: bytes, candidate: int | None = None
+    ) -> tuple[dict[int, Any], int | None]:
         def paint(track: Track, frame: Frame) -> None:
             self.calls.append((hashlib.sha256(self.key + nonce).digest(), track.id))
             box = track.box
             for plane in frame.planes[:3]:
                 plane[int(box.y0) - 20 : int(box.y1) + 20, int(box.x0) - 20 : int(box.x1) + 20] = 33
 
-        return {track.id: partial(paint, track) for track in tracks}
+        self.asked.append(candidate)
+        taken = len(self.asked) if candidate is None else candidate
+        return {track.id: partial(paint, track) for track in tracks}, taken
 
 
 @pytest.mark.parametrize(("by", "identities"), [("image", 4), ("folder", 2), ("who", 3)])
@@ -333,6 +338,7 @@ def test_one_synthetic_person_for_each_image_folder_or_label(
 ) -> None:
     monkeypatch.setattr(pictures, "Studio", PaintStudio)
     monkeypatch.setattr(PaintStudio, "calls", [])
+    monkeypatch.setattr(PaintStudio, "asked", [])
     rows = "anna/1.jpg,x\nanna/2.png,y\nbert/1.webp,y\n"  # the fourth has no label: a person of its own
     (folder / "l.csv").write_text("file,who\n" + rows)
     config = Config.model_validate({"cover": {"replacewith": "synthetic"}})
@@ -340,6 +346,46 @@ def test_one_synthetic_person_for_each_image_folder_or_label(
     assert summary.done == len(PaintStudio.calls) == 4
     assert len(set(PaintStudio.calls)) == identities
     assert (np.asarray(Image.open(tmp_path / "out" / "anna" / "2.png"))[50, 60] == 33).all()
+
+
+def test_a_person_keeps_the_candidate_of_their_first_picture(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "Studio", PaintStudio)
+    monkeypatch.setattr(PaintStudio, "asked", [])
+    (tmp_path / "key").write_bytes(b"k" * 32)
+    config = Config.model_validate(
+        {"cover": {"replacewith": "synthetic"}, "synthetic": {"identity_key_file": str(tmp_path / "key")}}
+    )
+    options = Options(identity_by="folder", workers=1)
+    run_folder(folder, tmp_path / "out", config, options)
+    seconds = [number for number in PaintStudio.asked if number is not None]
+    assert seconds == [1, 5]  # pictures of anna and of bert
+    (tmp_path / "out" / "bert" / sorted(p.name for p in (folder / "bert").iterdir())[0]).unlink()
+    run_folder(folder, tmp_path / "out", config, options)  # goes on: who bert is, the journal tells
+    assert PaintStudio.asked[-2] == 5
+
+
+def test_who_somebody_was_under_a_key_that_is_lost_is_not_asked_for(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "Studio", PaintStudio)
+    config = Config.model_validate({"cover": {"replacewith": "synthetic"}})
+    options = Options(identity_by="folder", workers=1)
+    run_folder(folder, tmp_path / "out", config, options)
+    (tmp_path / "out" / "anna" / "1.jpg").unlink()
+    monkeypatch.setattr(PaintStudio, "asked", [])
+    run_folder(folder, tmp_path / "out", config, options)
+    assert PaintStudio.asked == [None, None]  # the person, and who else is there
+
+
+def test_the_pictures_of_one_person_go_to_one_worker_in_order() -> None:
+    names = [f"{n}.jpg" for n in range(9)]
+    people = {"0.jpg": "a", "5.jpg": "a", "8.jpg": "a", "1.jpg": "b"}
+    chunks = split(names, people, 4)
+    assert sorted(name for chunk in chunks for name in chunk) == names
+    assert [n for n in chunks[0] if people.get(n) == "a"] == ["0.jpg", "5.jpg", "8.jpg"]
+    assert len(chunks) == 3
 
 
 def test_the_key_of_a_run_is_gone_with_it(

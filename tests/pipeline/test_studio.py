@@ -153,7 +153,7 @@ def test_with_a_generator_that_draws_people_each_becomes_another_one(
 def test_people_of_a_still_picture_become_others_too(folder: Path) -> None:
     shown, faces = frame(0, tracks(0)), tracks(0)
     with WithGenerator(settings(folder), NoFiles(), opened) as studio:
-        painters = studio.still(shown, faces, b"p" * 32)
+        painters, _ = studio.still(shown, faces, b"p" * 32)
     cover(shown, regions(faces, (), shown.displayed_size, Cover()), Cover(), painters)
     for face in faces:
         assert not solid(shown, face)
