@@ -21,6 +21,7 @@ from veilcast.pipeline.ladder import FIRST_S, MOST_S
 
 PROGRAM = (sys.executable, "-P", "-m", "veilcast.pipeline.generator_process")
 ASKED_EVERY_S = 5.0
+ASKED_FIRST_S = 0.5  # while it has not answered yet: from then on a silence counts
 ANSWER_S = 5.0
 STARTING_S = 120.0
 LASTED_S = 60.0  # of a process, after which its next failure is a first one
@@ -32,6 +33,7 @@ class SharedGenerator:
     def __init__(self, model: Path, path: Path, device: Device = "cpu") -> None:
         self.model, self.path, self.device = model, path, device
         self.pid: int | None = None
+        self.answered = False  # this process has
         self.restarts = -1
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="generator", daemon=True)
@@ -62,7 +64,7 @@ class SharedGenerator:
             stderr=None if os.environ.get("VEILCAST_DEBUG") else subprocess.DEVNULL,
             start_new_session=True,
         )
-        self.pid = process.pid
+        self.pid, self.answered = process.pid, False
         try:
             assert process.stdin is not None
             with contextlib.suppress(BrokenPipeError):
@@ -77,14 +79,16 @@ class SharedGenerator:
             process.wait()
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
-        remote, start_s, answered = RemoteGenerator(self.path, ANSWER_S), time.monotonic(), False
+        remote, start_s = RemoteGenerator(self.path, ANSWER_S), time.monotonic()
         try:
-            while not self._stop.wait(ASKED_EVERY_S) and process.poll() is None:
+            while process.poll() is None:
+                if self._stop.wait(ASKED_EVERY_S if self.answered else ASKED_FIRST_S):
+                    return
                 try:
                     remote.offer(ready_s=0)
-                    answered = True
+                    self.answered = True
                 except EngineError:
-                    if answered or time.monotonic() - start_s > STARTING_S:
+                    if self.answered or time.monotonic() - start_s > STARTING_S:
                         return
         finally:
             remote.close()

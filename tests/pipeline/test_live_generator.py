@@ -178,6 +178,7 @@ def test_the_process_renders_as_it_would_here_and_is_replaced_when_it_is_killed_
             assert np.abs(here - there).max() < 1e-2
         process = generators.shared[0]
         for sent in (signal.SIGKILL, signal.SIGSTOP):
+            wait_until(lambda: process.answered, "its first answer", most_s=120)
             pid = process.pid
             assert pid is not None
             os.kill(pid, sent)
