@@ -129,3 +129,20 @@ def test_training_goes_on_from_a_model_folder(tiny: Settings, exported: Exported
     found = networks.load("normaliser", tiny, tmp_path / "again").state_dict()
     for key, value in normaliser.state_dict().items():
         torch.testing.assert_close(found[key], value)
+
+
+def test_a_denoiser_can_become_the_mean_of_where_it_began_and_where_it_is(
+    tiny: Settings, exported: Exported, tmp_path: Path
+) -> None:
+    toy.cache(tmp_path / "cache")
+    made = export.About("toy", "for tests")
+    networks.save(Normaliser(), exported.weights, "normaliser")
+    export.write_model(tmp_path / "began", tiny, exported.weights, constants(tmp_path / "cache"), made)
+    began, now = exported.nets["unet"].state_dict(), networks.build("unet", tiny)
+    now.load_state_dict({name: value + 2 for name, value in began.items()})
+    networks.save(now, tmp_path / "weights", "unet")
+    export.average(tmp_path / "began", tiny, tmp_path / "weights")
+    mean = networks.load("unet", tiny, tmp_path / "weights").state_dict()
+    for name, value in began.items():
+        learned_alone = name.endswith(".null")  # no model folder holds it
+        torch.testing.assert_close(mean[name], value + (2 if learned_alone else 1), atol=2e-3, rtol=1e-3)

@@ -128,6 +128,19 @@ def join(
 
 
 @app.command()
+def average(
+    folder: Annotated[Path, typer.Argument(help="the model folder that the run began with")],
+    run: Run,
+    config: Config = None,
+) -> None:
+    """Make the run's few-step denoiser the mean of itself and a model folder's."""
+    from veilcast.training.export import average as take
+
+    take(folder, _settings(config), run / "weights")
+    typer.echo(f"the denoiser in {run / 'weights'} is the mean of what it was and that of {folder}")
+
+
+@app.command()
 def export(
     run: Run,
     out: Annotated[Path, typer.Option("--out", help="the model folder")],
