@@ -292,7 +292,6 @@ def memory_table(result: Json) -> str:
 
 TABLES: Mapping[str, Callable[[Json], str]] = {
     "speed": speed_table,
-    "speed_synthetic": speed_table,
     "memory": memory_table,
     "recall": lambda result: recall_table.table(result, RESULTS / "recall_seen.csv"),
     "peers": peers_table,

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from veilcast.pipeline.align import apply
-from veilcast.pipeline.likeness import Mask, compare, inner, luma
+from veilcast.pipeline.likeness import OVAL, Mask, compare, inner, luma
 from veilcast.pipeline.pixels import crop_to_rgb, paste_rgb
 from veilcast.types import Affine, Box, Frame, Rgb
 
@@ -115,8 +115,9 @@ def paste(frame: Frame, face: Synthetic) -> None:
     """
     place(face)
     side = len(face.mask)
-    now = inner(crop_to_rgb(frame, face.to_patch, side), face.mask)
-    if compare(inner(face.rgb, face.mask), now).shown:
+    oval = ellipse(face.box.scaled(OVAL), face.to_patch, side)
+    now = inner(crop_to_rgb(frame, face.to_patch, side), face.mask, oval)
+    if compare(inner(face.rgb, face.mask, oval), now).shown:
         raise Refused("too much like the source")
     paste_rgb(frame, face.rgb, face.to_patch, face.mask)
 

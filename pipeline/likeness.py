@@ -29,15 +29,18 @@ _FILL_FROM, _FILL_PER, _MOST_FILL = (
     0.8,
 )  # no filled shadow up to this correlation, then steadily more
 _FILL_SHADE = 0.1  # of the side: how large the shadows are that are filled
+OVAL = 0.7  # of a tracked box: what evaluation calls its inner face (veilcast.evaluation.coverage.INNER)
 _UNDER = 0.99  # of a mask: from here on nothing of the source is left
 _DARKEST = 8.0  # levels: a shadow is never filled as if it were darker
 
 
 @dataclass(frozen=True, slots=True)
 class Inner:
-    """A patch's inner face, without its mean: lightly blurred luma, and that without light and shade."""
+    """A patch's inner face, without its mean: lightly blurred luma, the same in the middle of the tracked
+    box, as evaluation looks at it, and luma without light and shade."""
 
     luma: Values = field(repr=False)
+    oval: Values = field(repr=False)
     detail: Values = field(repr=False)
 
 
@@ -62,15 +65,21 @@ def luma(rgb: np.ndarray) -> Mask:
     return result
 
 
-def inner(rgb: Rgb, core: Mask) -> Inner:
-    """Of what lies under `core` alone: beside a turned head the patch shows a background that stays."""
+def inner(rgb: Rgb, core: Mask, oval: Mask | None = None) -> Inner:
+    """Of what lies under `core` alone: beside a turned head the patch shows a background that stays.
+    `oval`: 1 in the middle of the tracked box; None = no more than the rest."""
     side = len(rgb)
     top, left, bottom, right = (round(edge * side) for edge in INNER)
     under = (core[top:bottom, left:right] > _UNDER).astype(np.float32)
-    soft = cv2.GaussianBlur(luma(rgb)[top:bottom, left:right], (0, 0), 0.01 * side + 0.5)
+    whole = luma(rgb)
+    soft = cv2.GaussianBlur(whole[top:bottom, left:right], (0, 0), 0.01 * side + 0.5)
     sums, weights = (cv2.GaussianBlur(part, (0, 0), _SHADE * side) for part in (soft * under, under))
     fine = soft - sums / np.maximum(weights, 1e-6)
-    return Inner(*(_centred(values[under > 0]) for values in (soft, fine)))
+    there, light = _centred(soft[under > 0]), _centred(fine[under > 0])
+    if oval is None:
+        return Inner(there, there, light)
+    broad = cv2.GaussianBlur(whole, (0, 0), 0.01 * side + 0.5)
+    return Inner(there, _centred(broad[oval > 0]), light)
 
 
 def _centred(values: Values) -> Values:
@@ -81,7 +90,8 @@ def _centred(values: Values) -> Values:
 def compare(a: Inner, b: Inner) -> Likeness:
     """Where a face is so flat that nothing can be said, its luma counts as shown; its detail does not: what
     has none repeats none."""
-    return Likeness(correlation(a.luma, b.luma), correlation(a.detail, b.detail, flat=0.0))
+    shared = max(correlation(a.luma, b.luma), correlation(a.oval, b.oval))
+    return Likeness(shared, correlation(a.detail, b.detail, flat=0.0))
 
 
 def correlation(x: Values, y: Values, flat: float = 1.0) -> float:

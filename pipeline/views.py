@@ -138,7 +138,8 @@ class Viewer:
         hidden = _ellipses(others, to_patch, side)
         near = _ellipses(others, patch.to_patch(points, PATCH_PX), PATCH_PX)
         clear = averaged(small, near) if near.any() else small
-        inner = likeness.inner(source, core)
+        oval = blend.ellipse(track.box.scaled(likeness.OVAL), to_patch, side)
+        inner = likeness.inner(source, core, oval)
         return View(
             place,
             track,
@@ -147,7 +148,7 @@ class Viewer:
             core,
             averaged(source, np.maximum(core, hidden)),
             hidden,
-            lambda rgb: likeness.compare(likeness.inner(rgb, core), inner),
+            lambda rgb: likeness.compare(likeness.inner(rgb, core, oval), inner),
             patch.veil(clear, small_core),
             geometry,
         )

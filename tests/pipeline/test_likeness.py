@@ -8,6 +8,7 @@ import pytest
 from tests.pipeline.synthetic_world import mesh, texture
 
 from veilcast.diffusion import patch
+from veilcast.evaluation import coverage
 from veilcast.pipeline import likeness
 from veilcast.pipeline.likeness import EXPOSED, Likeness, compare, filled, inner, relit
 from veilcast.types import Rgb
@@ -105,3 +106,18 @@ def test_the_background_beside_a_turned_head_does_not_count_as_the_face() -> Non
 def test_where_nothing_is_hidden_nothing_can_be_said() -> None:
     nowhere = np.zeros_like(CORE)
     assert compare(inner(lit(1), nowhere), inner(lit(2), nowhere)).shown
+
+
+def test_what_evaluation_would_call_the_same_face_counts_as_shown() -> None:
+    """Beside the patch's own inner face, the middle of the tracked box is compared."""
+    oval = np.zeros_like(CORE)
+    oval[10:30, 40:90] = 1
+    one, other = lit(1), lit(2).copy()
+    other[4:36, 34:96] = one[4:36, 34:96]
+    assert not compare(inner(texture(1, SIDE), CORE), inner(texture(2, SIDE), CORE)).shown
+    assert compare(inner(one, CORE, oval), inner(other, CORE, oval)).luma > EXPOSED
+
+
+def test_the_middle_of_a_box_is_what_evaluation_takes() -> None:
+    assert likeness.OVAL == coverage.INNER
+    assert EXPOSED == coverage.EXPOSED_ABOVE
