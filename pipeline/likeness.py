@@ -23,11 +23,8 @@ EXPOSED = 0.9  # correlation of luma from which a face counts as shown
 COPIED = 0.92  # the same of detail: other people with this pose and expression reach .88
 INNER = (0.30, 0.26, 0.72, 0.74)  # eyes to mouth in the patch: top, left, bottom, right
 _SHADE = 0.06  # of the patch's side: what is larger is light and shade
-_FILL_FROM, _FILL_PER, _MOST_FILL = (
-    0.8,
-    5.0,
-    0.8,
-)  # no filled shadow up to this correlation, then steadily more
+_FILL_FROM = 0.8  # correlation up to which no shadow is filled; from there on steadily more
+_FILL_PER, _MOST_FILL = 5.0, 0.8
 _FILL_SHADE = 0.1  # of the side: how large the shadows are that are filled
 OVAL = 0.7  # of a tracked box: what evaluation calls its inner face (veilcast.evaluation.coverage.INNER)
 _UNDER = 0.99  # of a mask: from here on nothing of the source is left
@@ -71,15 +68,12 @@ def inner(rgb: Rgb, core: Mask, oval: Mask | None = None) -> Inner:
     side = len(rgb)
     top, left, bottom, right = (round(edge * side) for edge in INNER)
     under = (core[top:bottom, left:right] > _UNDER).astype(np.float32)
-    whole = luma(rgb)
-    soft = cv2.GaussianBlur(whole[top:bottom, left:right], (0, 0), 0.01 * side + 0.5)
+    broad = cv2.GaussianBlur(luma(rgb), (0, 0), 0.01 * side + 0.5)
+    soft = broad[top:bottom, left:right]
     sums, weights = (cv2.GaussianBlur(part, (0, 0), _SHADE * side) for part in (soft * under, under))
     fine = soft - sums / np.maximum(weights, 1e-6)
     there, light = _centred(soft[under > 0]), _centred(fine[under > 0])
-    if oval is None:
-        return Inner(there, there, light)
-    broad = cv2.GaussianBlur(whole, (0, 0), 0.01 * side + 0.5)
-    return Inner(there, _centred(broad[oval > 0]), light)
+    return Inner(there, there if oval is None else _centred(broad[oval > 0]), light)
 
 
 def _centred(values: Values) -> Values:
