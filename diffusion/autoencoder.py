@@ -3,7 +3,7 @@ form with one more level, run in the product."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
@@ -52,11 +52,15 @@ class Encoder(nn.Sequential):
 
 
 class Grow(nn.Module):
-    """Twice the side by pixel shuffle (Shi et al. 2016)."""
+    """Twice the side by pixel shuffle (Shi et al. 2016). It begins as nearest neighbours (Aitken et al. 2017,
+    ICNR): from four filters that differ by chance a fine grid would have to be unlearned."""
 
     def __init__(self, c_in: int, c_out: int) -> None:
         super().__init__()
         self.conv = conv(c_in, 4 * c_out)
+        with torch.no_grad():
+            for values in (self.conv.weight, cast("nn.Parameter", self.conv.bias)):
+                values.copy_(values[::4].repeat_interleave(4, 0))
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d 2*h 2*w"]:
         return functional.pixel_shuffle(self.conv(x), 2)

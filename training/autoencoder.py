@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from veilcast.training import networks
 from veilcast.training.critic import critic_loss, maker_loss
+from veilcast.training.data import normal
 from veilcast.training.sheet import fixed, sheet
 
 if TYPE_CHECKING:
@@ -152,16 +153,17 @@ def disturbed(latents: Tensor, most: float, generator: torch.Generator) -> Tenso
     """Noise of a strength that differs from sample to sample, 0 to `most` standard deviations: a generator's
     latents are not the teacher's, and what a head makes of small differences is magnified."""
     strength = most * torch.rand(len(latents), 1, 1, 1, generator=generator)
-    noise = strength * torch.randn(latents.shape, generator=generator)
-    return latents + noise.to(latents.device)
+    return latents + strength.to(latents.device) * normal(latents.shape, generator, latents.device)
 
 
 def pictures(tools: Tools, critic: nn.Module | None, made: Tensor, rgb: Tensor) -> dict[str, Tensor]:
-    """Terms between made pictures and their targets."""
+    """Terms between made pictures and their targets. LPIPS begins with a stride of 2, which a fine grid hides
+    from: it looks from a corner that changes."""
     weights = tools.settings.weights
+    y, x = (int(n) for n in torch.randint(2, (2,)))
     terms = {
         "pixels": weights.pixels * functional.l1_loss(made, rgb),
-        "lpips": weights.lpips * tools.lpips(made, rgb).mean(),
+        "lpips": weights.lpips * tools.lpips(made[:, :, y:, x:], rgb[:, :, y:, x:]).mean(),
     }
     if critic is not None:
         terms["adversarial"] = weights.adversarial * maker_loss(critic, tools.lpips, made)

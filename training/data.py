@@ -16,7 +16,7 @@ from veilcast.diffusion.conditioning import veil
 from veilcast.diffusion.identity_vae import centre
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from jaxtyping import Float, Int
     from torch import Tensor
@@ -114,6 +114,16 @@ class Faces:
         shifts = torch.arange(7, -1, -1, device=packed.device)
         bits = (packed[:, :, None].int() >> shifts) & 1
         return bits.reshape(len(rows), 1, side, side).float()
+
+
+def normal(
+    shape: Sequence[int], generator: torch.Generator, device: torch.device
+) -> Float[Tensor, " *shape"]:
+    """Standard normal values. A GPU draws its own, from the state that each step sets: drawn on a CPU, those
+    of a large batch take longer than the step."""
+    if device.type == "cuda":
+        return torch.randn(*shape, device=device)
+    return torch.randn(*shape, generator=generator).to(device)
 
 
 def mirror(batch: Batch) -> Batch:

@@ -16,6 +16,7 @@ from veilcast.diffusion.autoencoder import LATENT
 from veilcast.diffusion.conditioning import Reconstructor
 from veilcast.diffusion.sampler import euler
 from veilcast.diffusion.schedule import mix, times
+from veilcast.training.data import normal
 from veilcast.training.identity import orthogonal, personas
 from veilcast.training.sheet import fixed, sheet
 
@@ -52,7 +53,7 @@ class DiffusionPhase:
         t = torch.sigmoid(torch.randn(size, generator=generator)).to(clean.device)  # logit-normal (SD3, 3.1)
         chance = torch.rand(2, size, generator=generator).to(clean.device)
         who = torch.where((chance[0] < parts.other_picture)[:, None], batch.other, batch.identity)
-        noise = torch.randn(clean.shape, generator=generator).to(clean.device)
+        noise = normal(clean.shape, generator, clean.device)
         guess = self.trained["unet"](
             mix(clean, noise, t[:, None, None, None]),
             t,

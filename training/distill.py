@@ -18,6 +18,7 @@ from veilcast.diffusion.patch import SPREAD
 from veilcast.training import networks
 from veilcast.training.autoencoder import pictures
 from veilcast.training.critic import critic_loss, maker_loss
+from veilcast.training.data import normal
 from veilcast.training.diffusion import held_out_figures, pick, render, rendered_sheet
 from veilcast.training.identity import orthogonal, personas
 from veilcast.training.mesh import find, manner
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from veilcast.training.tools import Tools
 
 SECOND = 0.5  # noise level of the second step
-ANCHOR_STEPS = 2
 BLENDSHAPES = 52
 STRANGERS = 0.1  # mean centred cosine of strangers of one gender; who must have less turns into the other
 INNER = (0.30, 0.26, 0.72, 0.74)  # eyes to mouth in the patch: top, left, bottom, right
@@ -61,7 +61,7 @@ class DistillPhase:
         half = size // 2
         who = torch.cat([batch.other[:half], self._cast(batch, half, generator)])
         clean = self.normaliser(tools.latents(batch))
-        noise = torch.randn(clean.shape, generator=generator).to(clean.device)
+        noise = normal(clean.shape, generator, clean.device)
         guess = self._guess(batch, who, noise, generator)
         made = self.decoder(guess).float()
         self._last = batch.rgb, made.detach()
@@ -115,9 +115,8 @@ class DistillPhase:
         tools = self.tools
         places = pick(batch, torch.arange(half, len(batch), device=made.device))
         with torch.no_grad():
-            drawn = render(
-                self.denoiser, places, who[half:], noise[half:], ANCHOR_STEPS, tools.settings.guidance
-            )
+            how = tools.settings.anchor_steps, tools.settings.guidance
+            drawn = render(self.denoiser, places, who[half:], noise[half:], *how)
             target = self.decoder(drawn).float()
         looks: Tensor = (made[half:] - target).abs().mean() + tools.lpips(made[half:], target).mean()
         return tools.settings.weights.anchor * looks

@@ -49,16 +49,22 @@ def main(arguments: list[str] | None = None) -> None:
         join(options.start, out / "weights")
     tools = open_pack(options.pack, settings, out, options.device, options.workers, options.limit)
     say(f"opened {len(tools.faces.train)} training faces in {time.monotonic() - started:.0f} s")
-    phases = options.phases.split(",")
-    left = options.minutes - (time.monotonic() - started) / 60
-    for name in phases:
-        minutes = left * SHARES[name] / sum(SHARES[n] for n in phases)
+    for name, minutes in lengths(options.phases, options.minutes - (time.monotonic() - started) / 60).items():
         if name == "closeup" and tools.large is None:
             continue
         run = limited(getattr(settings, name), minutes=minutes, steps=options.steps, batch=options.batch)
         run_phase(name, tools, out, run, say)
         shard(out / "weights", out)
         say(f"{name} done, {(time.monotonic() - started) / 60:.1f} minutes in all")
+
+
+def lengths(phases: str, left: float) -> dict[str, float]:
+    """Minutes of each phase: of "NAME:MINUTES" as said, of "NAME" its share of what is then left."""
+    parts = {name: minutes for name, _, minutes in (part.partition(":") for part in phases.split(","))}
+    said = {name: float(minutes) for name, minutes in parts.items() if minutes}
+    rest = sum(SHARES[name] for name in parts if name not in said)
+    left = max(0.0, left - sum(said.values()))
+    return {name: said[name] if name in said else left * SHARES[name] / rest for name in parts}
 
 
 def say(line: str) -> None:
@@ -71,7 +77,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--pack", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=25.0)
-    parser.add_argument("--phases", default=",".join(SHARES))
+    parser.add_argument(
+        "--phases", default=",".join(SHARES), help="NAME or NAME:MINUTES, with commas between them"
+    )
     parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--from", dest="start", type=Path, help="folder with weights-NN.safetensors")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -115,7 +115,8 @@ class Trainer:
 
 
 def _adam(net: nn.Module, rate: float, betas: tuple[float, float] = (0.9, 0.99)) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(net.parameters(), rate, betas, weight_decay=0.01, foreach=True)
+    fused = next(net.parameters()).device.type == "cuda"
+    return torch.optim.AdamW(net.parameters(), rate, betas, weight_decay=0.01, foreach=not fused, fused=fused)
 
 
 def seeded(seed: int, phase: str, step: int) -> torch.Generator:

@@ -37,20 +37,25 @@ class Mesh(nn.Module):
         program = json.loads(bytes(np.asarray(arrays[PROGRAM], np.uint8)))
         self.steps, self.source, self.result = program["steps"], program["input"], program["output"]
         self.names: dict[str, str] = {}
+        # shapes and pads stay on the CPU: asked for on a GPU, each would wait for all that is under way there
+        self.numbers: dict[str, list[int]] = {}
         for number, (name, value) in enumerate(sorted(arrays.items())):
-            if name != PROGRAM:
+            if value.dtype.kind == "i":
+                self.numbers[name] = [int(n) for n in value.flat]
+            elif name != PROGRAM:
                 self.names[name] = f"c{number}"
-                kind = np.int64 if value.dtype.kind == "i" else np.float32
-                self.register_buffer(f"c{number}", torch.from_numpy(np.array(value, kind)), persistent=False)
+                constant = torch.from_numpy(np.array(value, np.float32))
+                self.register_buffer(f"c{number}", constant, persistent=False)
 
     def forward(self, rgb: Float[Tensor, "n 3 256 256"]) -> Float[Tensor, "n 478 3"]:
-        values = {self.source: rgb}
+        values: dict[str, Any] = {self.source: rgb, **self.numbers}
         for step in self.steps:
             inputs = [
                 values[name] if name in values else self.get_buffer(self.names[name]) for name in step["in"]
             ]
             values[step["out"]] = OPERATORS[step["op"]](step["with"], *inputs)
-        return values[self.result]
+        mesh: Tensor = values[self.result]
+        return mesh
 
 
 def _conv(how: dict[str, Any], x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -71,10 +76,10 @@ OPERATORS: dict[str, Any] = {
     "MaxPool": lambda how, x: functional.max_pool2d(x, how["kernel_shape"], how["strides"]),
     # ONNX gives the pads of all axes at their beginnings, then at their ends; torch from the last axis on
     "Pad": lambda _, x, pads, *rest: functional.pad(
-        x, [int(v) for pair in reversed(list(zip(pads[:4], pads[4:], strict=True))) for v in pair]
+        x, [v for pair in reversed(list(zip(pads[:4], pads[4:], strict=True))) for v in pair]
     ),
     "Transpose": lambda how, x: x.permute(how["perm"]),
-    "Reshape": lambda _, x, shape: x.reshape(len(x), *[int(v) for v in shape[1:]]),
+    "Reshape": lambda _, x, shape: x.reshape(len(x), *shape[1:]),
 }
 
 

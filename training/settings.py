@@ -81,6 +81,7 @@ class Settings:
     disturbed: float = 0.3  # of the latents that the close-up head learns from, standard deviations
     measured: int = 256  # held-out faces behind the figures of a checkpoint of the denoiser
     guidance: float = 3.0  # of the denoiser that the few-step phase learns from
+    anchor_steps: int = 2  # of that denoiser
     two_step: float = 0.5  # share of few-step samples that take the second of two steps
     sizes: Sizes = Sizes()
     parts: Parts = Parts()

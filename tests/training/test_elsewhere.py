@@ -112,6 +112,15 @@ def test_every_phase_runs_with_torch_numpy_and_pillow_alone(pack: Path, tmp_path
         assert all(bool(p.isfinite().all()) for p in net.parameters())
 
 
+def test_phases_without_minutes_share_what_the_others_leave() -> None:
+    found = elsewhere.lengths("reader:2,diffusion,distill", 12.0)
+    assert found["reader"] == 2
+    assert found["diffusion"] / found["distill"] == pytest.approx(
+        elsewhere.SHARES["diffusion"] / elsewhere.SHARES["distill"]
+    )
+    assert sum(found.values()) == pytest.approx(12)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_every_phase_runs_on_a_gpu_in_bf16(pack: Path, tmp_path: Path) -> None:
