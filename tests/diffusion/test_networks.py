@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from veilcast.diffusion import precond
-from veilcast.diffusion.autoencoder import CLOSE_UP, Decoder, Encoder
+from veilcast.diffusion.autoencoder import Decoder, Encoder, Even
 from veilcast.diffusion.conditioning import IDENTITY, veil
 from veilcast.diffusion.harmonizer import Harmonizer
 from veilcast.diffusion.identity_vae import IdentityVae, centre, gathered, spread
@@ -102,7 +102,16 @@ def test_autoencoder_shapes() -> None:
     latent = Encoder((16, 16, 32))(rgb)
     assert latent.shape == (1, 32, 16, 16)
     assert Decoder((32, 16, 16))(latent).shape == rgb.shape
-    assert Decoder((*CLOSE_UP[:2], 16, 8))(latent).shape == (1, 3, 256, 256)
+    assert Decoder((32, 16, 16, 8))(latent).shape == (1, 3, 256, 256)
+
+
+def test_the_close_up_head_cannot_draw_a_grid_of_single_pixels() -> None:
+    y, x = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
+    for grid in (x, y, x + y):
+        flicker = (1 - 2 * (grid % 2)).float().expand(1, 3, 32, 32)
+        assert Even()(flicker)[:, :, 4:-4, 4:-4].abs().max() < 1e-6
+    smooth = torch.sin(x / 8).expand(1, 3, 32, 32)
+    assert (Even()(smooth) - smooth)[:, :, 4:-4, 4:-4].abs().max() < 0.01
 
 
 def test_a_wild_latent_does_not_blow_up_the_picture() -> None:
