@@ -96,8 +96,13 @@ def fill(polygon: Float[np.ndarray, "n 2"], side: int) -> Float[np.ndarray, "s s
     x1, y1 = np.roll(polygon, -1, 0).T[:, :, None]
     spans = (y0 <= centre) != (y1 <= centre)  # edge e crosses row r
     with np.errstate(divide="ignore", invalid="ignore"):
-        crossing = np.where(spans, x0 + (centre - y0) * (x1 - x0) / (y1 - y0), -np.inf)
-    counts = (crossing[:, :, None] > centre).sum(0)
+        crossing = x0 + (centre - y0) * (x1 - x0) / (y1 - y0)
+    # as many pixels of a row have their centre left of a crossing; how often each was passed is a sum from
+    # the right
+    left = np.clip(np.ceil(crossing[spans] - 0.5), 0, side).astype(np.int64)
+    row = np.broadcast_to(np.arange(side), spans.shape)[spans]
+    passed = np.bincount(row * (side + 1) + left, minlength=side * (side + 1)).reshape(side, side + 1)
+    counts = passed[:, :0:-1].cumsum(1)[:, ::-1]
     return np.asarray(counts % 2, np.float32)
 
 

@@ -56,12 +56,16 @@ def blend(face: Rgb, context: Rgb, core: Mask, others: Mask | None = None) -> tu
     if ring.sum() >= side:  # else too little surroundings to learn anything from
         matched = _sharpened(matched, context, ring)
         matched = matched + _colour_shift(matched, context, ring)
-    return np.clip(np.rint(matched), 0, 255).astype(np.uint8), feathered(core)
+    return np.clip(np.rint(matched), 0, 255).astype(np.uint8), _falling(away)
 
 
 def feathered(core: Mask) -> Mask:
     """1 over the core, falling to 0 outside it."""
-    mask: Mask = np.clip(1 - _distance_outside(core) / (FEATHER * len(core)), 0, 1).astype(np.float32)
+    return _falling(_distance_outside(core))
+
+
+def _falling(away: Float32[np.ndarray, "s s"]) -> Mask:
+    mask: Mask = np.clip(1 - away / (FEATHER * len(away)), 0, 1).astype(np.float32)
     return mask
 
 

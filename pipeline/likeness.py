@@ -22,9 +22,11 @@ Mask = Float32[np.ndarray, "s s"]
 EXPOSED = 0.9  # correlation of luma from which a face counts as shown
 COPIED = 0.92  # the same of detail: other people with this pose and expression reach .88
 INNER = (0.30, 0.26, 0.72, 0.74)  # eyes to mouth in the patch: top, left, bottom, right
+_SIDE = 128  # pixels: what is looked at of a larger patch
 _SHADE = 0.06  # of the patch's side: what is larger is light and shade
 _FILL_FROM = 0.8  # correlation up to which no shadow is filled; from there on steadily more
 _FILL_PER, _MOST_FILL = 5.0, 0.8
+_FILL_CELLS = 64  # a side: light is evened out there
 _FILL_SHADE = 0.1  # of the side: how large the shadows are that are filled
 OVAL = 0.7  # of a tracked box: what evaluation calls its inner face (veilcast.evaluation.coverage.INNER)
 _UNDER = 0.99  # of a mask: from here on nothing of the source is left
@@ -58,13 +60,14 @@ class Likeness:
 
 
 def luma(rgb: np.ndarray) -> Mask:
-    result: Mask = rgb.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    result: Mask = cv2.cvtColor(rgb.astype(np.float32), cv2.COLOR_RGB2GRAY)
     return result
 
 
 def inner(rgb: Rgb, core: Mask, oval: Mask | None = None) -> Inner:
     """Of what lies under `core` alone: beside a turned head the patch shows a background that stays.
     `oval`: 1 in the middle of the tracked box; None = no more than the rest."""
+    rgb, core = _reduced(rgb, _SIDE), _reduced(core, _SIDE)
     side = len(rgb)
     top, left, bottom, right = (round(edge * side) for edge in INNER)
     under = (core[top:bottom, left:right] > _UNDER).astype(np.float32)
@@ -73,7 +76,15 @@ def inner(rgb: Rgb, core: Mask, oval: Mask | None = None) -> Inner:
     sums, weights = (cv2.GaussianBlur(part, (0, 0), _SHADE * side) for part in (soft * under, under))
     fine = soft - sums / np.maximum(weights, 1e-6)
     there, light = _centred(soft[under > 0]), _centred(fine[under > 0])
-    return Inner(there, there if oval is None else _centred(broad[oval > 0]), light)
+    return Inner(there, there if oval is None else _centred(broad[_reduced(oval, _SIDE) > 0]), light)
+
+
+def _reduced(patch: np.ndarray, side: int) -> np.ndarray:
+    """At most so many pixels a side, each the mean of what it covers."""
+    if len(patch) <= side:
+        return patch
+    small: np.ndarray = cv2.resize(patch, (side, side), interpolation=cv2.INTER_AREA)
+    return small
 
 
 def _centred(values: Values) -> Values:
@@ -106,10 +117,13 @@ def relit(face: Rgb, core: Mask, like: Like) -> Rgb:
 
 def filled(face: Rgb, core: Mask, amount: float) -> Rgb:
     """Light and shade under `core` evened out: 0 = not at all, 1 = wholly. Nothing changes at its rim."""
-    side = len(face)
-    shade = cv2.GaussianBlur(luma(face), (0, 0), _FILL_SHADE * side)
-    mean = float((shade * core).sum() / max(float(core.sum()), 1.0))
-    strength = amount * core * np.clip(2 * cv2.GaussianBlur(core, (0, 0), 0.04 * side) - 1, 0, 1)
-    gain = ((mean + _DARKEST) / (shade + _DARKEST)) ** strength
-    result: Rgb = np.clip(np.rint(face * gain[..., None]), 0, 255).astype(np.uint8)
+    large = len(face)
+    grey, under = _reduced(luma(face), _FILL_CELLS), _reduced(core, _FILL_CELLS)
+    side = len(grey)
+    shade = cv2.GaussianBlur(grey, (0, 0), _FILL_SHADE * side)
+    mean = float((shade * under).sum() / max(float(under.sum()), 1.0))
+    strength = amount * np.clip(2 * cv2.GaussianBlur(under, (0, 0), 0.04 * side) - 1, 0, 1)
+    gain = cv2.resize(((mean + _DARKEST) / (shade + _DARKEST)) ** strength, (large, large))
+    lit = face * (1 + core * (gain - 1))[..., None]
+    result: Rgb = np.clip(np.rint(lit), 0, 255).astype(np.uint8)
     return result

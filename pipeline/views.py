@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 from jaxtyping import Float32, Float64
 
@@ -128,11 +129,13 @@ class Viewer:
         side: int,
         others: Sequence[Box],
     ) -> View:
-        small, small_mesh, small_core = _cut(frame, points, track.box, PATCH_PX)
-        source, mesh, core = (
-            (small, small_mesh, small_core) if side == PATCH_PX else _cut(frame, points, track.box, side)
-        )
         to_patch = patch.to_patch(points, side)
+        source = crop_to_rgb(frame, to_patch, side)
+        small = source
+        if side != PATCH_PX:
+            small = cv2.resize(source, (PATCH_PX, PATCH_PX), interpolation=cv2.INTER_AREA)
+        small_mesh, small_core = _hidden(points, track.box, PATCH_PX)
+        mesh, core = (small_mesh, small_core) if side == PATCH_PX else _hidden(points, track.box, side)
         shapes = self.blendshapes((small_mesh / PATCH_PX)[None].astype(np.float32))[0]
         geometry = patch.geometry(small_mesh, self.mean_mesh, shapes, PATCH_PX)
         hidden = _ellipses(others, to_patch, side)
@@ -158,21 +161,25 @@ def _extent(box: Box) -> float:
     return max(box.width, box.height)
 
 
-def _cut(
-    frame: Frame, points: Float64[np.ndarray, "478 3"], box: Box, side: int
-) -> tuple[Rgb, Float64[np.ndarray, "478 3"], likeness.Mask]:
-    """The source's patch, the mesh in it, and what is to be replaced: what the mesh spans and, where a turned
-    head has more to hide, what its track must have under the mask."""
+def _hidden(
+    points: Float64[np.ndarray, "478 3"], box: Box, side: int
+) -> tuple[Float64[np.ndarray, "478 3"], likeness.Mask]:
+    """The mesh in its patch, and what is to be replaced there: what the mesh spans and, where a turned head
+    has more to hide, what its track must have under the mask."""
     affine = patch.to_patch(points, side)
     mesh = patch.move(points, affine)
-    core = np.maximum(patch.mask(mesh, side), blend.ellipse(box.scaled(blend.FACE_IN_BOX), affine, side))
-    return crop_to_rgb(frame, affine, side), mesh, core
+    return mesh, np.maximum(
+        patch.mask(mesh, side), blend.ellipse(box.scaled(blend.FACE_IN_BOX), affine, side)
+    )
 
 
 def averaged(rgb: Rgb, hidden: likeness.Mask) -> Rgb:
-    """The patch with nothing but a few average colours where it is hidden."""
-    veiled = patch.veil(rgb, hidden)[:3].transpose(1, 2, 0)
-    result: Rgb = np.clip(np.rint((veiled + 1) * 127.5), 0, 255).astype(np.uint8)
+    """The patch with nothing but a few average colours where it is hidden, as `patch.veil` has them."""
+    picture, cells = rgb.astype(np.float32), (patch.COLOURS, patch.COLOURS)
+    means = cv2.resize(picture, cells, interpolation=cv2.INTER_AREA)
+    smooth = cv2.resize(means, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    mixed = picture + (smooth - picture) * hidden[..., None]
+    result: Rgb = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
     return result
 
 

@@ -121,3 +121,13 @@ def test_what_evaluation_would_call_the_same_face_counts_as_shown() -> None:
 def test_the_middle_of_a_box_is_what_evaluation_takes() -> None:
     assert likeness.OVAL == coverage.INNER
     assert EXPOSED == coverage.EXPOSED_ABOVE
+
+
+def test_a_close_up_is_as_like_its_source_as_the_same_face_in_fewer_pixels() -> None:
+    a, b = lit(1), np.asarray(lit(1) * 0.6 + lit(2) * 0.4, np.uint8)
+    large = [cv2.resize(face, (256, 256), interpolation=cv2.INTER_CUBIC) for face in (a, b)]
+    core = cv2.resize(CORE, (256, 256), interpolation=cv2.INTER_NEAREST)
+    small = compare(inner(a, CORE), inner(b, CORE))
+    found = compare(inner(large[0], core), inner(large[1], core))
+    assert found.luma == pytest.approx(small.luma, abs=0.02)
+    assert found.detail == pytest.approx(small.detail, abs=0.05)
