@@ -175,7 +175,7 @@ class About:
 
     name: str
     licence: str
-    times: tuple[float, ...] = (1.0, 0.5)
+    times: tuple[float, ...] = (1.0,)
 
 
 def write_model(

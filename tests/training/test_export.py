@@ -101,7 +101,7 @@ def test_a_model_folder_is_one_that_the_pipeline_accepts(
     about = export.About("toy", "for tests")
     export.write_model(tmp_path / "model", tiny, exported.weights, constants(tmp_path / "cache"), about)
     manifest = read_manifest(tmp_path / "model")
-    assert manifest.times == (1.0, 0.5)
+    assert manifest.times == (1.0,)
     assert json.loads((tmp_path / "model" / "manifest.json").read_text())["licence"] == "for tests"
 
 

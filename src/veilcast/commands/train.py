@@ -147,12 +147,15 @@ def export(
     cache: Cache,
     config: Config = None,
     licence: Annotated[str, typer.Option(help="the terms of these weights, said once by `run`")] = RESEARCH,
+    steps: Annotated[int, typer.Option(min=1, help="of the sampler, each of which costs the same")] = 1,
 ) -> None:
     """Write finished weights as a model folder that `veilcast run --model` takes."""
+    from veilcast.diffusion.schedule import times
     from veilcast.training.export import About, write_model
     from veilcast.training.open import constants
 
-    write_model(out, _settings(config), run / "weights", constants(cache), About(out.name, licence))
+    about = About(out.name, licence, tuple(times(steps)))
+    write_model(out, _settings(config), run / "weights", constants(cache), about)
     typer.echo(f"wrote {out}")
 
 
