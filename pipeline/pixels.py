@@ -72,7 +72,10 @@ def crop_to_rgb(frame: Frame, affine: Affine, side: int) -> Rgb:
 def paste_rgb(frame: Frame, rgb: Rgb, affine: Affine, mask: Float32[np.ndarray, "s s"]) -> None:
     """Blend a patch (s, s, 3) into the frame's planes, in place. `affine` takes displayed pixels to
     patch pixels; `mask` (s, s), 0 to 1, is the patch's weight. Samples of weight 0 are not written."""
-    to_patch = _square(affine) @ _stored_to_displayed(frame)
+    rows, columns = _shown(mask)
+    rgb, mask = rgb[rows, columns], mask[rows, columns]
+    shift = np.array([[1.0, 0, -columns.start], [0, 1, -rows.start], [0, 0, 1]])
+    to_patch = shift @ _square(affine) @ _stored_to_displayed(frame)
     values = _rgb_to_planes(frame, rgb)
     for (plane, sub), value in zip(_colour_planes(frame), values, strict=True):
         _blend(plane, to_patch @ _scaling(*sub), value, mask, (1 << frame.format.depth) - 1)
@@ -216,8 +219,20 @@ def _blend(
     )
     weight = _weight(mask, from_patch, size)
     window = plane[rows, columns]
-    mixed = np.clip(np.rint(window + weight * (painted - window)), 0, top).astype(plane.dtype)
-    np.copyto(window, mixed, where=weight > 0)
+    change = cv2.multiply(cv2.subtract(painted, window, dtype=cv2.CV_32F), weight)
+    # cv2 rounds to the nearest and keeps what the type cannot hold at its ends
+    mixed = cv2.add(window, change, dtype=cv2.CV_8U if plane.dtype == np.uint8 else cv2.CV_16U)
+    np.copyto(window, np.minimum(mixed, top, dtype=plane.dtype), where=weight > 0)
+
+
+def _shown(mask: Float32[np.ndarray, "h w"], margin: int = 8) -> tuple[slice, slice]:
+    """Rows and columns of a mask with weight in them, and some more, so that interpolation sees the same."""
+    spans = []
+    for axis in (1, 0):
+        there = np.flatnonzero(mask.any(axis))
+        low, high = (there[0], there[-1] + 1) if len(there) else (0, 1)
+        spans.append(slice(max(int(low) - margin, 0), min(int(high) + margin, mask.shape[1 - axis])))
+    return spans[0], spans[1]
 
 
 def _reached(
