@@ -17,6 +17,8 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.report import ablations_table
+
 from veilcast.training import networks
 from veilcast.training.loop import Trainer, train
 from veilcast.training.open import open_tools
@@ -63,8 +65,9 @@ def main() -> None:
         for name, changes in ablations.items() if steps else ():
             rows[phase][name] = trained(phase, tools, replace(tools.settings.parts, **changes), steps)
             print(f"{phase}, {name}: {json.dumps(rows[phase][name])}", flush=True)
-            options.out.write_text(json.dumps({"steps": options.steps, "rows": rows}, indent=1) + "\n")
-    print(table(rows))
+            result = {"steps": options.steps, "few_steps": options.few_steps, "rows": rows}
+            options.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(ablations_table(result))
 
 
 def trained(phase: str, tools: Tools, parts: Parts, steps: int) -> Figures:
@@ -84,16 +87,6 @@ def trained(phase: str, tools: Tools, parts: Parts, steps: int) -> Figures:
         said: list[str] = []
         train(trainer, said.append, lambda title, picture: None)
     return Figures(json.loads(said[-1])["held_out"])
-
-
-def table(rows: dict[str, dict[str, Figures]]) -> str:
-    lines = []
-    for phase, found in rows.items():
-        names = list(next(iter(found.values()), {}))
-        lines += [f"| {phase} | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
-        for name, figures in found.items():
-            lines.append(f"| {name} | " + " | ".join(f"{figures[n]:.3f}" for n in names) + " |")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

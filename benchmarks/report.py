@@ -204,6 +204,16 @@ def face_stages_table(result: Json) -> str:
     return f"{result['processor']}, milliseconds a face:\n\n{markdown(('stage', *runs), lines)}"
 
 
+def ablations_table(result: Json) -> str:
+    """A part for each phase; a row for what was left out of it."""
+    parts = [f"{result['steps']} steps of the denoiser, {result['few_steps']} of the few-step phase:"]
+    for phase, found in result["rows"].items():
+        names = list(next(iter(found.values()), {}))
+        rows = [(name, *(f"{figures[n]:.3f}" for n in names)) for name, figures in found.items()]
+        parts.append(markdown((phase, *names), rows))
+    return "\n\n".join(parts)
+
+
 def archive_table(result: Json) -> str:
     """What an archive job costs over the work itself."""
     rows = [
@@ -292,6 +302,7 @@ def memory_table(result: Json) -> str:
 
 TABLES: Mapping[str, Callable[[Json], str]] = {
     "speed": speed_table,
+    "speed_synthetic": speed_table,
     "memory": memory_table,
     "recall": lambda result: recall_table.table(result, RESULTS / "recall_seen.csv"),
     "peers": peers_table,
@@ -303,6 +314,7 @@ TABLES: Mapping[str, Callable[[Json], str]] = {
     "quantised": quantised_table,
     "pictures": pictures_table,
     "face_stages": face_stages_table,
+    "ablations": ablations_table,
     "archive": archive_table,
     "cluster": cluster_table,
     "cluster_gpus": cluster_gpus_table,
