@@ -206,9 +206,11 @@ def face_stages_table(result: Json) -> str:
 
 def ablations_table(result: Json) -> str:
     """A part for each phase; a row for what was left out of it."""
-    parts = [f"{result['steps']} steps of the denoiser, {result['few_steps']} of the few-step phase:"]
+    parts = [f"Steps of the denoiser: {result['steps']}; of the few-step phase: {result['few_steps']}."]
     for phase, found in result["rows"].items():
-        names = list(next(iter(found.values()), {}))
+        if not found:
+            continue
+        names = list(next(iter(found.values())))
         rows = [(name, *(f"{figures[n]:.3f}" for n in names)) for name, figures in found.items()]
         parts.append(markdown((phase, *names), rows))
     return "\n\n".join(parts)

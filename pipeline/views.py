@@ -26,7 +26,7 @@ from veilcast.types import Affine, Box, Frame, Rgb, Track
 MIN_FACE_PX = 24.0  # brow to chin; a smaller face is veiled: nobody would see who the new one is
 MAX_YAW = float(np.radians(65))  # a head turned further is veiled: the model has seen too few profiles
 _MIN_BOX_PX = 36.0  # the longer side of its box; below it no mesh is looked for
-_CLOSEUP_FROM_PX, _CLOSEUP_TO_PX = 150.0, 120.0  # of the picture under the patch, with hysteresis
+_CLOSEUP_FROM_PX, _CLOSEUP_TO_PX = 200.0, 165.0  # of the picture under the patch, with hysteresis
 _OTHERS = 1.3  # size of the ellipse that hides another face, in boxes
 
 Scene = tuple[Frame, tuple[Track, ...]]
