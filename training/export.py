@@ -114,17 +114,18 @@ def adopt(folder: Path, settings: Settings, weights: Path) -> list[str]:
     return taken
 
 
-def average(folder: Path, settings: Settings, weights: Path) -> None:
-    """A run's denoiser becomes the mean of itself and a model folder's, weight by weight (Wortsman et al.
-    2022, uniform soup of two). Where one began at the other's weights it keeps what both have learned, and
-    most of what the losses of recognition did to faces averages out. Raises ModelMissing, ModelCorrupt."""
+def average(folder: Path, settings: Settings, weights: Path, share: float = 0.5) -> None:
+    """A run's denoiser becomes the mean of itself and a model folder's, which has so large a `share`, weight
+    by weight (Wortsman et al. 2022, a soup of two). Where one began at the other's weights it keeps what both
+    have learned, and most of what the losses of recognition did to faces averages out.
+    Raises ModelMissing, ModelCorrupt."""
     listed = read_manifest(folder).files["unet.onnx"]
     other = networks.build("unet", settings)
     read_back(ModelFile(folder / "unet.onnx", listed.sha256).read(), other)
     own = networks.load("unet", settings, weights)
     theirs = other.state_dict()
     mean = {
-        name: value if name.endswith(".null") else (value + theirs[name]) / 2
+        name: value if name.endswith(".null") else value + share * (theirs[name] - value)
         for name, value in own.state_dict().items()
     }
     own.load_state_dict(mean)

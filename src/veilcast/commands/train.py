@@ -129,15 +129,20 @@ def join(
 
 @app.command()
 def average(
-    folder: Annotated[Path, typer.Argument(help="the model folder that the run began with")],
+    folder: Annotated[
+        Path, typer.Argument(help="another model folder, such as the one that the run began with")
+    ],
     run: Run,
     config: Config = None,
+    share: Annotated[float, typer.Option(min=0, max=1, help="of the model folder's in the mean")] = 0.5,
 ) -> None:
     """Make the run's few-step denoiser the mean of itself and a model folder's."""
     from veilcast.training.export import average as take
 
-    take(folder, _settings(config), run / "weights")
-    typer.echo(f"the denoiser in {run / 'weights'} is the mean of what it was and that of {folder}")
+    take(folder, _settings(config), run / "weights", share)
+    typer.echo(
+        f"the denoiser in {run / 'weights'} is the mean of what it was and {share:.0%} of that of {folder}"
+    )
 
 
 @app.command()
