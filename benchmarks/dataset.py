@@ -194,7 +194,7 @@ def table(result: dict[str, Any]) -> str:
         )
     between, source = result["margin_between_people_cosine"], result["margin_to_source_cosine"]
     lines.append(f"\nNearest new face to its source: {source:.2f}; nearest two new people: {between:.2f}")
-    lines.append(f"(originals: {result['margin_between_originals_cosine']:.2f}); ")
+    lines.append(f"(originals: {result['margin_between_originals_cosine']:.2f});")
     lines.append(f"smallest group of attribute bands: {result['k_anonymity_people']}.")
     return "\n".join(lines)
 

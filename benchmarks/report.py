@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import peers, recall_table, synthetic
+from benchmarks import dataset, peers, recall_table, synthetic
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -315,6 +315,7 @@ TABLES: Mapping[str, Callable[[Json], str]] = {
     "engines_account": engines_account_table,
     "quantised": quantised_table,
     "pictures": pictures_table,
+    "dataset": dataset.table,
     "face_stages": face_stages_table,
     "ablations": ablations_table,
     "archive": archive_table,
