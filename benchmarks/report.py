@@ -206,11 +206,13 @@ def face_stages_table(result: Json) -> str:
 
 def ablations_table(result: Json) -> str:
     """A part for each phase; a row for what was left out of it."""
-    parts = [f"Steps of the denoiser: {result['steps']}; of the few-step phase: {result['few_steps']}."]
+    steps = {"diffusion": result["steps"], "distill": result["few_steps"]}
+    parts = []
     for phase, found in result["rows"].items():
         if not found:
             continue
         names = list(next(iter(found.values())))
+        parts.append(f"{steps[phase]} steps of `{phase}`:")
         rows = [(name, *(f"{figures[n]:.3f}" for n in names)) for name, figures in found.items()]
         parts.append(markdown((phase, *names), rows))
     return "\n\n".join(parts)
