@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from veilcast.diffusion.weights import read_tensors, write_tensors
+from veilcast.errors import ConfigError
 from veilcast.training import networks
 from veilcast.training.phases import limited, run_phase
 from veilcast.training.settings import Settings, load
@@ -43,6 +44,10 @@ def main(arguments: list[str] | None = None) -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
     started = time.monotonic()
+    try:
+        lengths(options.phases, options.minutes)
+    except ConfigError as error:
+        sys.exit(str(error))
     settings = _settings(options)
     out: Path = options.out
     if options.start and not (out / "weights").exists():
@@ -59,9 +64,15 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def lengths(phases: str, left: float) -> dict[str, float]:
-    """Minutes of each phase: of "NAME:MINUTES" as said, of "NAME" its share of what is then left."""
+    """Minutes of each phase: of "NAME:MINUTES" as said, of "NAME" its share of what is then left. Raises
+    ConfigError."""
     parts = {name: minutes for name, _, minutes in (part.partition(":") for part in phases.split(","))}
-    said = {name: float(minutes) for name, minutes in parts.items() if minutes}
+    if unknown := set(parts) - set(SHARES):
+        raise ConfigError(f"no phase is called {', '.join(sorted(unknown))}; there are {', '.join(SHARES)}")
+    try:
+        said = {name: float(minutes) for name, minutes in parts.items() if minutes}
+    except ValueError:
+        raise ConfigError(f"--phases takes NAME or NAME:MINUTES with commas between, got {phases}") from None
     rest = sum(SHARES[name] for name in parts if name not in said)
     left = max(0.0, left - sum(said.values()))
     return {name: said[name] if name in said else left * SHARES[name] / rest for name in parts}

@@ -121,6 +121,12 @@ def test_phases_without_minutes_share_what_the_others_leave() -> None:
     assert sum(found.values()) == pytest.approx(12)
 
 
+@pytest.mark.parametrize(("phases", "said"), [("difusion:2", "difusion"), ("reader:soon", "NAME:MINUTES")])
+def test_a_phase_that_cannot_be_meant_is_said_before_anything_is_read(phases: str, said: str) -> None:
+    with pytest.raises(SystemExit, match=said):
+        elsewhere.main(["--pack", "nowhere", "--out", "nowhere", "--phases", phases])
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_every_phase_runs_on_a_gpu_in_bf16(pack: Path, tmp_path: Path) -> None:
