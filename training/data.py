@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from veilcast.diffusion.conditioning import veil
 from veilcast.diffusion.identity_vae import centre
+from veilcast.diffusion.patch import GEOMETRY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +30,9 @@ for _left in _PAIRS:
 _MIRROR[24], _MIRROR[26] = 26, 24  # jaw left, right
 _MIRROR[33], _MIRROR[39] = 39, 33  # mouth left, right
 _SIGNS = torch.tensor([1.0, -1, -1, -1, 1, 1, 1, -1, 1])
+# shut eyes, an open mouth, raised brows: (least, the blendshapes that all have it). In photographs each is
+# rare, on film each comes every few seconds
+_RARE = ((0.45, (9, 10)), (0.2, (25,)), (0.5, (3,)))
 
 
 @dataclass
@@ -65,6 +69,7 @@ class Faces:
     valid: Int[Tensor, " v"]
     mean: Float[Tensor, " 128"]  # of the training people's unit embeddings
     partners: Int[Tensor, "N k"]  # rows of the same person, itself included
+    lively: Int[Tensor, " m"]  # those of `train` with a rare expression
 
     @property
     def device(self) -> torch.device:
@@ -74,9 +79,15 @@ class Faces:
     def people(self) -> int:
         return int(self.arrays["person"].max()) + 1
 
-    def draw(self, count: int, generator: torch.Generator) -> tuple[Int[Tensor, " n"], bool]:
-        """Training rows, and whether this batch is mirrored."""
-        rows = self.train[torch.randint(len(self.train), (count,), generator=generator).to(self.train.device)]
+    def draw(
+        self, count: int, generator: torch.Generator, lively: float = 0.0
+    ) -> tuple[Int[Tensor, " n"], bool]:
+        """Training rows, and whether this batch is mirrored. `lively`: share of rows that are drawn from
+        those with a rare expression alone."""
+        rows = _any(self.train, count, generator)
+        if lively and len(self.lively):
+            chosen = torch.rand(count, generator=generator) < lively
+            rows = torch.where(chosen.to(rows.device), _any(self.lively, count, generator), rows)
         mirrored = bool(torch.rand((), generator=generator) < 0.5)
         return rows, mirrored and ("latent" not in self.arrays or "latent_mirrored" in self.arrays)
 
@@ -114,6 +125,10 @@ class Faces:
         shifts = torch.arange(7, -1, -1, device=packed.device)
         bits = (packed[:, :, None].int() >> shifts) & 1
         return bits.reshape(len(rows), 1, side, side).float()
+
+
+def _any(rows: Int[Tensor, " t"], count: int, generator: torch.Generator) -> Int[Tensor, " n"]:
+    return rows[torch.randint(len(rows), (count,), generator=generator).to(rows.device)]
 
 
 def normal(
@@ -159,6 +174,7 @@ def assemble(
     names = {name: n for n, name in enumerate(sorted({people[r] for r in train if people[r]}))}
     person = torch.tensor([names.get(name, -1) for name in people])
     tensors["person"] = person.to(device)
+    geometry = arrays.get("geometry", np.zeros((len(people), GEOMETRY), np.float32))
     embeddings = functional.normalize(torch.from_numpy(np.array(arrays["dlib"])[train]).float(), dim=1)
     return Faces(
         tensors,
@@ -166,7 +182,16 @@ def assemble(
         torch.from_numpy(valid).to(device),
         embeddings.mean(0).to(device),
         _partners(people, known).to(device),
+        torch.from_numpy(train[rare(geometry[train])]).to(device),
     )
+
+
+def rare(geometry: np.ndarray) -> np.ndarray:
+    """Which rows of (n, 61) show a rare expression."""
+    found: np.ndarray = np.logical_or.reduce(
+        [(geometry[:, shapes] > least).all(1) for least, shapes in _RARE]
+    )
+    return found
 
 
 def _partners(people: list[str], known: np.ndarray, width: int = 6) -> Int[Tensor, "N k"]:

@@ -47,7 +47,7 @@ class DiffusionPhase:
 
     def losses(self, generator: torch.Generator, size: int, step: int) -> dict[str, Tensor]:
         parts, tools = self.tools.settings.parts, self.tools
-        rows, mirrored = tools.faces.draw(size, generator)
+        rows, mirrored = tools.faces.draw(size, generator, tools.settings.lively)
         batch = tools.faces.batch(rows, generator, mirrored)
         clean = self.normaliser(tools.latents(batch))
         t = torch.sigmoid(torch.randn(size, generator=generator)).to(clean.device)  # logit-normal (SD3, 3.1)

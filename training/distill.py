@@ -56,7 +56,7 @@ class DistillPhase:
 
     def losses(self, generator: torch.Generator, size: int, step: int) -> dict[str, Tensor]:
         tools, weights = self.tools, self.tools.settings.weights
-        rows, mirrored = tools.faces.draw(size, generator)
+        rows, mirrored = tools.faces.draw(size, generator, tools.settings.lively)
         batch = self._paired(tools.faces.batch(rows, generator, mirrored))
         half = size // 2
         who = torch.cat([batch.other[:half], self._cast(batch, half, generator)])

@@ -82,6 +82,7 @@ class Settings:
     measured: int = 256  # held-out faces behind the figures of a checkpoint of the denoiser
     guidance: float = 3.0  # of the denoiser that the few-step phase learns from
     anchor_steps: int = 2  # of that denoiser
+    lively: float = 0.0  # share of the generator's samples that have shut eyes, an open mouth or raised brows
     two_step: float = 0.5  # share of few-step samples that take the second of two steps
     sizes: Sizes = Sizes()
     parts: Parts = Parts()

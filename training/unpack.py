@@ -101,4 +101,4 @@ def _with_latents(faces: Faces, teacher: nn.Module) -> Faces:
         return torch.cat(found)
 
     arrays = {**faces.arrays, "latent": encode(False), "latent_mirrored": encode(True)}
-    return Faces(arrays, faces.train, faces.valid, faces.mean, faces.partners)
+    return Faces(arrays, faces.train, faces.valid, faces.mean, faces.partners, faces.lively)

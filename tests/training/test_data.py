@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from tests.training import toy
 
 from veilcast.diffusion import patch
 from veilcast.training import sets
-from veilcast.training.data import Faces, mirror
+from veilcast.training.data import Faces, mirror, rare
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +78,27 @@ def test_a_batch_depends_on_its_generator_alone(faces: Faces) -> None:
     one, two = (faces.batch(faces.draw(8, generator(5))[0], generator(6)) for _ in range(2))
     assert torch.equal(one.rgb, two.rgb)
     assert torch.equal(one.other, two.other)
+
+
+def test_a_share_of_a_batch_can_be_of_rare_expressions_alone(faces: Faces) -> None:
+    """Shut eyes are one picture in forty: on film they come every few seconds."""
+    shut = faces.train[:3]
+    lively = replace(faces, lively=shut)
+
+    def share(wanted: float) -> float:
+        rows = lively.draw(2000, generator(), wanted)[0]
+        return float(torch.isin(rows, shut).float().mean())
+
+    common = len(shut) / len(faces.train)
+    assert share(0.0) == pytest.approx(common, abs=0.05)
+    assert share(0.5) == pytest.approx(0.5 + common / 2, abs=0.05)
+    assert torch.equal(lively.draw(16, generator())[0], faces.draw(16, generator())[0])
+
+
+def test_shut_eyes_an_open_mouth_and_raised_brows_are_rare_expressions() -> None:
+    geometry = np.zeros((5, patch.GEOMETRY), np.float32)
+    geometry[1, [9, 10]] = 0.6  # both eyes
+    geometry[2, 9] = 0.9  # a wink is in no need of more
+    geometry[3, 25] = 0.3
+    geometry[4, 3] = 0.6
+    assert rare(geometry).tolist() == [False, True, False, True, True]
