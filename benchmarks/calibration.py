@@ -17,13 +17,12 @@ import cv2
 import numpy as np
 import onnx
 from benchmarks.clips import clips_at_hand
-from onnx import numpy_helper
 
 from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.pixels import to_rgb
 from veilcast.trt_engines.engine import load
 from veilcast.trt_engines.models import Models
-from veilcast.trt_engines.quantise import quantised
+from veilcast.trt_engines.quantise import quantised, scales
 
 CLIPS = (
     "dfdc_aajsqyyjni_1080p.mp4",
@@ -45,7 +44,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("trt_engines/convert/centerface_eight_bits.npz"))
     options = parser.parse_args()
     data = load(Models(fetch=True).file("centerface")).data
-    found = table(onnx.load_from_string(quantised(data, inputs(options.clips or clips_at_hand(CLIPS)))))
+    found = scales(onnx.load_from_string(quantised(data, inputs(options.clips or clips_at_hand(CLIPS)))))
     np.savez_compressed(options.out, allow_pickle=False, **found)
     print(f"{len(found)} tensors, {sum(v.size for v in found.values())} numbers: {options.out}")
 
@@ -66,18 +65,6 @@ def fitted(rgb: np.ndarray) -> np.ndarray:
     canvas = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
     canvas[: size[1], : size[0]] = small
     return canvas
-
-
-def table(model: onnx.ModelProto) -> dict[str, np.ndarray]:
-    """What eight_bits.py needs of a network that nncf has quantised."""
-    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    found = {}
-    for node in model.graph.node:
-        if node.op_type == "QuantizeLinear" and node.input[0] not in stored:
-            found[f"scale/{node.input[0]}"] = stored[node.input[1]].astype(np.float32)
-        if node.op_type == "Conv" and len(node.input) > 2:
-            found[f"bias/{node.output[0]}"] = stored[node.input[2]].astype(np.float32)
-    return found
 
 
 if __name__ == "__main__":

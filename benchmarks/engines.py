@@ -1,12 +1,10 @@
 """Milliseconds of every network on every backend, side by side in one run, beside the machine's roofline.
 
-    python -m benchmarks.engines [--model DIR] [--int8 DIR] [--batch 1 --batch 8] --out engines.json
+    python -m benchmarks.engines [--model DIR] [--batch 1 --batch 8] --out engines.json
 
 The generator's networks are those of --model; the sampler is all its steps and the decoder in one graph.
-torch float32 is the reference of the speed-ups. --int8 names a folder of networks that
-`benchmarks.quantised --keep` calibrated on real jobs; without it they are calibrated on noise, which
-costs as much to run. With a CUDA device the same command adds torch in half precision and TensorRT
-on it to the same table.
+torch float32 is the reference of the speed-ups; int8 is as the model's scales have it. With a CUDA device
+the same command adds torch in half precision and TensorRT on it to the same table.
 """
 
 from __future__ import annotations
@@ -25,17 +23,16 @@ import numpy as np
 from benchmarks.speed import processor
 
 from veilcast.errors import EngineError, ModelMissing
-from veilcast.pipeline.generator_model import GeneratorModel
+from veilcast.pipeline.generator_model import CLOSEUP, GeneratorModel, listed, read_manifest
 from veilcast.pipeline.studio import built_in
-from veilcast.trt_engines import bench, canary, openvino_engine
+from veilcast.trt_engines import bench, openvino_engine
 from veilcast.trt_engines.account import account
 from veilcast.trt_engines.bench import Ceilings, Clock, Row
 from veilcast.trt_engines.cost import cost
-from veilcast.trt_engines.engine import Engine, TensorSpec
+from veilcast.trt_engines.engine import Engine, TensorSpec, load
 from veilcast.trt_engines.graphs import unrolled
-from veilcast.trt_engines.models import Models
+from veilcast.trt_engines.models import ModelFile, Models
 from veilcast.trt_engines.open import open_engine
-from veilcast.trt_engines.quantise import quantised, quantised_kind
 from veilcast.trt_engines.simplify import simplified
 
 LATENT = (32, 16, 16)
@@ -62,7 +59,6 @@ class Subject:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=built_in(), help="a generator's folder")
-    parser.add_argument("--int8", type=Path, help="folder of unet_int8.onnx and decoder_int8.onnx")
     parser.add_argument("--batch", type=int, action="append", help="of the generator; default 1 and 8")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=1.0, help="for each figure")
@@ -73,7 +69,7 @@ def main() -> None:
     parser.add_argument("--beside", default="nothing", help="what else ran: told with the figures")
     parser.add_argument("--out", type=Path, help="JSON")
     options = parser.parse_args()
-    given = list(subjects(options.model, options.int8, tuple(options.batch or (1, 8))))
+    given = list(subjects(options.model, tuple(options.batch or (1, 8))))
     wanted = [s for s in given if not options.only or s.name in options.only]
     rungs = bench.default_rungs(openvino_engine.has_bf16())
     clock = CLOCKS[options.clock]
@@ -113,7 +109,7 @@ def timed(subject: Subject, limit: Ceilings, threads: int, budget_s: float, cloc
         yield from gpu_rows(subject, batch, budget_s)
 
 
-def subjects(model: Path, int8: Path | None, batches: tuple[int, ...]) -> Iterator[Subject]:
+def subjects(model: Path, batches: tuple[int, ...]) -> Iterator[Subject]:
     """Both detectors from the cache, then the generator."""
     models, picture = Models(), (3, 736, 1280)
     try:
@@ -122,33 +118,27 @@ def subjects(model: Path, int8: Path | None, batches: tuple[int, ...]) -> Iterat
         yield Subject("yunet 1280x736", models.bytes("yunet"), {"bgr": picture}, (1,))
     except ModelMissing as missing:
         print(f"left out: {missing}", file=sys.stderr)
-    unet, decoder = ((model / f"{name}.onnx").read_bytes() for name in ("unet", "decoder"))
-    eight_unet = _eight(int8, "unet", unet, UNET)
-    eight_decoder = _eight(int8, "decoder", decoder, {"latent": LATENT})
+    manifest = read_manifest(model)
+    files = listed(model, manifest)
+    unet, eight_unet = _forms(files["unet.onnx"])
+    decoder, eight_decoder = _forms(files["decoder.onnx"])
     yield Subject("unet", unet, UNET, batches, eight_unet, "unet")
     yield Subject("decoder", decoder, {"latent": LATENT}, batches, eight_decoder, "decoder")
-    times = json.loads((model / "manifest.json").read_text())["times"]
+    if CLOSEUP in files:
+        closeup, eight_closeup = _forms(files[CLOSEUP])
+        yield Subject("close-up", closeup, {"latent": LATENT}, batches, eight_closeup, "closeup")
     noisy = {name: shape for name, shape in UNET.items() if name != "t"}
-    joined = unrolled(simplified(unet), simplified(decoder), times)
+    joined = unrolled(simplified(unet), simplified(decoder), manifest.times)
     both = None
     if eight_unet and eight_decoder:
-        both = unrolled(simplified(eight_unet), simplified(eight_decoder), times)
+        both = unrolled(simplified(eight_unet), simplified(eight_decoder), manifest.times)
     yield Subject("sampler", joined, noisy, batches, both)
 
 
-def _eight(
-    folder: Path | None, name: str, data: bytes, shapes: Mapping[str, tuple[int, ...]]
-) -> bytes | None:
-    path = folder / f"{name}_int8.onnx" if folder else None
-    if path and path.exists():
-        found = path.read_bytes()
-        return found if quantised_kind(found) == "int8" else None
-    specs = [_spec(name, (1, *shape)) for name, shape in shapes.items()]
-    try:
-        return quantised(data, [canary.noise(specs)] * 2)
-    except EngineError as problem:
-        print(f"no int8 of {name}: {problem}", file=sys.stderr)
-        return None
+def _forms(file: ModelFile) -> tuple[bytes, bytes | None]:
+    """A network as its file has it, and in eight bits where it has scales."""
+    model = load(file)
+    return model.plain.data, model.data if file.scales else None
 
 
 def torch_rows(

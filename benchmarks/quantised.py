@@ -1,13 +1,12 @@
 """What fewer bits cost in pictures: faces generated in each precision beside those of float32.
 
-    python -m benchmarks.quantised --model DIR [CALIBRATE.mp4 CHOOSE.mp4 JUDGE.mp4] --out quantised.json
+    python -m benchmarks.quantised [--model DIR] [CALIBRATE.mp4 JUDGE.mp4] --out quantised.json
 
 The jobs are real: the clips go through the product's own eyes (`--replacewith synthetic`), and what the
-generator is asked there is recorded. Eight-bit networks are calibrated on the first clip; on the second it
-is chosen which layers of the denoiser are in eight bits; the third, of which neither knows anything, is
-judged. PSNR in dB; identity is the cosine of a recogniser that took no part in training (1 = the same
-person). fp8 runs here as a processor computes it, in float32 between its pairs: what it loses, not how
-fast it is.
+generator is asked there is recorded. int8 is what the product runs, by the model's own scales; fp8 is
+calibrated on the first clip. The second is judged, of which neither knows anything. PSNR in dB; identity is
+the cosine of a recogniser that took no part in training (1 = the same person). fp8 runs here as a processor
+computes it, in float32 between its pairs: what it loses, not how fast it is.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from benchmarks.clips import clips_at_hand
@@ -30,26 +28,19 @@ from veilcast.pipeline import batches, checks
 from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.detect import open_detector
 from veilcast.pipeline.generate import Generator, Guard, Job, Rendering
-from veilcast.pipeline.generator_model import read_manifest
+from veilcast.pipeline.generator_model import listed, read_manifest
 from veilcast.pipeline.plan import Plan
 from veilcast.pipeline.stages import detect_file, planned
-from veilcast.pipeline.studio import Studio
+from veilcast.pipeline.studio import Studio, built_in
+from veilcast.training.eight_bits import KEPT
 from veilcast.trt_engines.canary import BF16, F32_PLAIN, Rung
-from veilcast.trt_engines.engine import Engine, Model, Settings, Tensors
-from veilcast.trt_engines.models import ModelFile, Models
+from veilcast.trt_engines.engine import Engine, Model, Settings, Tensors, load
+from veilcast.trt_engines.models import Models
 from veilcast.trt_engines.open import open_engine
 from veilcast.trt_engines.openvino_engine import has_bf16
 from veilcast.trt_engines.quantise import quantised
 
-CLIPS = ("talk_WDA_a_512.mp4", "talk_vr1_700.mp4", "talk_vr2_844.mp4")
-# which layers of the denoiser may be in eight bits, most first: names of all that stay as they are
-LAYERS: dict[str, tuple[str, ...]] = {
-    "all": (),
-    "convolutions and matrix products": (r"(?!.*/(Conv|MatMul|Gemm)$).*",),
-    "convolutions": (r"(?!.*/Conv$).*",),
-    "convolutions behind the stem": (r"(?!/(down|up|shrink|grow|head).*/Conv$).*",),
-}
-LEAST_DB, LEAST_SAME = 40.0, 0.98  # of the worst face, for layers to be chosen
+CLIPS = ("talk_WDA_a_512.mp4", "talk_vr2_844.mp4")
 CONDITIONS = ("veiled", "geometry", "identity")
 
 
@@ -60,15 +51,6 @@ class Row:
     psnr_db: float
     psnr_least_db: float
     identity: float
-    identity_least: float
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """A choice of layers, in int8 with the decoder in bf16, on the clip that it is made by."""
-
-    layers: str
-    psnr_least_db: float
     identity_least: float
 
 
@@ -94,36 +76,27 @@ class RecordingStudio(Studio):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "clips", nargs="*", type=Path, help=f"three; default: {', '.join(CLIPS)} of ../shared"
-    )
-    parser.add_argument("--model", type=Path, required=True, help="a generator's folder")
+    parser.add_argument("clips", nargs="*", type=Path, help=f"two; default: {', '.join(CLIPS)} of ../shared")
+    parser.add_argument("--model", type=Path, default=built_in(), help="a generator's folder")
     parser.add_argument("--frames", type=int, default=250, help="of each clip")
     parser.add_argument("--jobs", type=int, default=32, help="of each clip, at most")
-    parser.add_argument("--keep", type=Path, help="folder for the eight-bit networks, as NAME_int8.onnx")
     parser.add_argument("--out", type=Path, help="JSON")
     options = parser.parse_args()
     clips = options.clips or clips_at_hand(CLIPS)
     models = Models(fetch=True)
-    calibration, choosing, judging = seen = [
+    calibration, judging = seen = [
         _spread(recorded(clip, options.model, models, options.frames), options.jobs) for clip in clips
     ]
-    print(f"{[len(jobs) for jobs in seen]} jobs to calibrate, choose and judge", file=sys.stderr)
-    networks, persons = Networks(options.model), Persons(models)
+    print(f"{[len(jobs) for jobs in seen]} jobs to calibrate and to judge", file=sys.stderr)
+    networks = Networks(options.model)
     networks.calibrate(calibration)
-    tried = list(trials(networks, choosing, persons))
-    networks.layers = tried[-1].layers
-    found = list(rows(networks, judging, persons))
-    if options.keep:
-        networks.keep(options.keep)
+    found = list(rows(networks, judging, Persons(models)))
     print(table(found))
     if options.out:
         result = {
             "clips": [clip.name for clip in clips],
             "jobs": [len(jobs) for jobs in seen],
             "model": read_manifest(options.model).name,
-            "layers": networks.layers,
-            "trials": [asdict(trial) for trial in tried],
             "rows": [asdict(row) for row in found],
         }
         options.out.write_text(json.dumps(result, indent=1) + "\n")
@@ -159,18 +132,15 @@ def _spread(jobs: Sequence[Job], count: int) -> list[Job]:
 
 
 class Networks:
-    """The generator's two networks in each precision; eight bits are made when they are asked for."""
+    """The generator's two networks in each precision."""
 
     def __init__(self, folder: Path) -> None:
         manifest = read_manifest(folder)
         self.times = [float(t) for t in manifest.times]
-        self._data = {
-            name: ModelFile(folder / f"{name}.onnx", manifest.files[f"{name}.onnx"].sha256).read()
-            for name in ("unet", "decoder")
-        }
+        files = listed(folder, manifest)
+        self._models = {name: load(files[f"{name}.onnx"]) for name in ("unet", "decoder")}
         self._cases: dict[str, list[Tensors]] = {}
-        self._made: dict[tuple[str, str, str], bytes] = {}
-        self.layers = next(iter(LAYERS))  # of the denoiser that eight bits are for
+        self._fp8: dict[str, bytes] = {}
 
     def calibrate(self, jobs: Sequence[Job]) -> None:
         """What both networks see over these jobs, in float32."""
@@ -191,23 +161,14 @@ class Networks:
         rung: Rung = BF16 if precision in ("bf16", "int8") and has_bf16() else F32_PLAIN
         return rung.open(Model(self._bytes(name, precision), ".onnx"), Settings())
 
-    def keep(self, folder: Path) -> None:
-        """The eight-bit networks that were made."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for (name, precision, layers), data in self._made.items():
-            if layers in ("", self.layers):
-                (folder / f"{name}_{precision}.onnx").write_bytes(data)
-
     def _bytes(self, name: str, precision: str) -> bytes:
-        if precision in ("f32", "bf16"):
-            return self._data[name]
-        layers = self.layers if name == "unet" else ""
-        key = (name, precision, layers)
-        if key not in self._made:
-            kind: Any = precision
-            ignored = LAYERS.get(layers, ())
-            self._made[key] = quantised(self._data[name], self._cases[name], ignored=ignored, kind=kind)
-        return self._made[key]
+        if precision == "fp8":
+            if name not in self._fp8:
+                plain, kept = self._models[name].plain.data, [KEPT[f"{name}.onnx"]]
+                self._fp8[name] = quantised(plain, self._cases[name], ignored=kept, kind="fp8")
+            return self._fp8[name]
+        model = self._models[name]
+        return model.data if precision == "int8" else model.plain.data
 
     def _asked(self, unet: Engine, jobs: Sequence[Job], seen: list[Tensors]) -> np.ndarray:
         """Latents (n, c, 16, 16) by the product's sampler; what the network was given goes into `seen`."""
@@ -256,19 +217,6 @@ class Judge:
         each = 10 * np.log10(4 / np.maximum(np.mean((faces - self._right) ** 2, axis=(1, 2, 3)), 1e-12))
         same = (self._persons.of(faces) * self._who).sum(1)
         return Row(unet, decoder, *(float(v) for v in (each.mean(), each.min(), same.mean(), same.min())))
-
-
-def trials(networks: Networks, jobs: Sequence[Job], persons: Persons) -> Iterator[Trial]:
-    """Fewer and fewer layers, until the worst face is good enough: the last one is taken."""
-    judge = Judge(networks, jobs, persons)
-    for layers in LAYERS:
-        networks.layers = layers
-        row = judge.of("int8", "bf16")
-        trial = Trial(layers, row.psnr_least_db, row.identity_least)
-        print(trial, file=sys.stderr)
-        yield trial
-        if row.psnr_least_db >= LEAST_DB and row.identity_least >= LEAST_SAME:
-            return
 
 
 def rows(networks: Networks, jobs: Sequence[Job], persons: Persons) -> Iterator[Row]:

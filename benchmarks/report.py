@@ -164,18 +164,11 @@ def quantised_table(result: Json) -> str:
         )
         for row in result["rows"]
     ]
-    calibrated, chosen, judged = (
+    calibrated, judged = (
         f"{jobs} of {clip}" for clip, jobs in zip(result["clips"], result["jobs"], strict=True)
     )
     head = ("denoiser", "decoder", "PSNR (least), dB", "identity (least)")
-    tried = "; ".join(
-        f"{trial['layers']} {trial['psnr_least_db']:.1f} dB and {trial['identity_least']:.3f}"
-        for trial in result["trials"]
-    )
-    about = (
-        f"Faces: calibrated on {calibrated}, the denoiser's layers chosen on {chosen}, judged on {judged}. "
-        f"The worst face of each choice in int8: {tried}. The last one was taken."
-    )
+    about = f"Faces of {judged}; int8 by the model's own scales, fp8 calibrated on {calibrated}."
     return f"{about}\n\n{markdown(head, rows)}"
 
 

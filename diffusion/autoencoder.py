@@ -58,15 +58,17 @@ class Grow(nn.Module):
     """Twice the side by pixel shuffle (Shi et al. 2016). It begins as nearest neighbours (Aitken et al. 2017,
     ICNR): from four filters that differ by chance a fine grid would have to be unlearned."""
 
-    def __init__(self, c_in: int, c_out: int) -> None:
+    def __init__(self, c_in: int, c_out: int, activation: nn.Module | None = None) -> None:
+        """`activation`: of the result; before that is spread out it is part of the convolution's own pass."""
         super().__init__()
         self.conv = conv(c_in, 4 * c_out)
+        self.activation = activation or nn.Identity()
         with torch.no_grad():
             for values in (self.conv.weight, cast("nn.Parameter", self.conv.bias)):
                 values.copy_(values[::4].repeat_interleave(4, 0))
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d 2*h 2*w"]:
-        return functional.pixel_shuffle(self.conv(x), 2)
+        return functional.pixel_shuffle(self.activation(self.conv(x)), 2)
 
 
 class Even(nn.Module):
@@ -96,7 +98,7 @@ class Decoder(nn.Module):
                 layers.append(Grow(widths[level - 1], width))
             layers += [Residual(width, width) for _ in range(depth if level < 3 else 1)]
         self.trunk = nn.Sequential(*layers)
-        self.last = nn.Sequential(nn.SiLU(), Grow(widths[-1], widths[-1] // 2), nn.SiLU())
+        self.last = nn.Sequential(nn.SiLU(), Grow(widths[-1], widths[-1] // 2, nn.SiLU()))
         self.rgb = conv(widths[-1] // 2, 3)
         self.even = Even() if len(widths) > 3 else nn.Identity()
 

@@ -9,6 +9,7 @@
     identity.onnx           z (n,64), coarse (n,3) -> centred identity (n,128)
     expression.onnx         landmarks (n,478,2) in patch units -> blendshapes (n,52)
     coarse.onnx             rgb (n,3,128,128) in [-1, 1] -> age/100, gender, ITA/100 (n,3)
+    NAME.scales.npz         what unet, decoder and closeup are run in eight bits by; optional
     constants.safetensors   identity_mean, mean_mesh, fit, fit_bias, coarse_mean, coarse_factor
 
 Only files that the manifest lists are read, and their hash is checked on the bytes that are loaded.
@@ -19,7 +20,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -104,7 +105,7 @@ class GeneratorModel:
         """`shared`: the socket of a process that renders for others too, by its name or as a file
         descriptor; None = rendered here."""
         self.manifest = read_manifest(folder)
-        files = _listed(folder, self.manifest)
+        files = listed(folder, self.manifest)
         self.constants = Constants.read(files[CONSTANTS])
         with ExitStack() as stack:
             generator, offer = stack.enter_context(
@@ -153,7 +154,7 @@ class GeneratorModel:
 def open_generator(folder: Path, open_network: Open = open_engine) -> Iterator[tuple[Generator, Offer]]:
     """The networks that render, alone, and what they are. Raises ModelMissing, ModelCorrupt, EngineError."""
     manifest = read_manifest(folder)
-    files = _listed(folder, manifest)
+    files = listed(folder, manifest)
     with ExitStack() as stack:
 
         def opened(name: str) -> Engine:
@@ -183,11 +184,18 @@ def _remote(folder: Path, socket: Path | int) -> Iterator[tuple[Generator, Offer
 
 def constants(folder: Path) -> Constants:
     """Of a model, without its networks. Raises ModelMissing, ModelCorrupt."""
-    return Constants.read(_listed(folder, read_manifest(folder))[CONSTANTS])
+    return Constants.read(listed(folder, read_manifest(folder))[CONSTANTS])
 
 
-def _listed(folder: Path, manifest: Manifest) -> dict[str, ModelFile]:
-    return {name: ModelFile(folder / name, listed.sha256) for name, listed in manifest.files.items()}
+def scales_of(name: str) -> str:
+    """The file with a network's scales."""
+    return f"{Path(name).stem}.scales.npz"
+
+
+def listed(folder: Path, manifest: Manifest) -> dict[str, ModelFile]:
+    """The files of a model by name, networks with their scales."""
+    found = {name: ModelFile(folder / name, listed.sha256) for name, listed in manifest.files.items()}
+    return {name: replace(file, scales=found.get(scales_of(name))) for name, file in found.items()}
 
 
 def _as_context(engine: Engine) -> AbstractContextManager[Engine]:

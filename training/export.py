@@ -18,12 +18,12 @@ from torch import nn
 from veilcast.diffusion.patch import GEOMETRY
 from veilcast.diffusion.readers import CoarseReader, Reader
 from veilcast.diffusion.weights import read_tensors, write_tensors
-from veilcast.pipeline.generator_model import CONSTANTS, read_manifest
+from veilcast.pipeline.generator_model import CONSTANTS, read_manifest, scales_of
 from veilcast.training import networks
 from veilcast.trt_engines.models import ModelFile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from veilcast.training.settings import Settings
@@ -180,18 +180,27 @@ class About:
 
 
 def write_model(
-    folder: Path, settings: Settings, weights: Path, constants: Mapping[str, np.ndarray], about: About
+    folder: Path,
+    settings: Settings,
+    weights: Path,
+    constants: Mapping[str, np.ndarray],
+    about: About,
+    scaled: Callable[[Mapping[str, bytes]], Mapping[str, bytes]] = lambda graphs: {},
 ) -> None:
-    """A model folder as `run --model` reads it: graphs, constants, manifest with the hash of each file."""
+    """A model folder as `run --model` reads it: graphs, constants, manifest with the hash of each file.
+    `scaled`: from the graphs to the files of what they are run in eight bits by."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, data in graphs(settings, weights).items():
+    for old in folder.glob(scales_of("*")):
+        old.unlink()  # of other weights
+    made = graphs(settings, weights)
+    for name, data in {**made, **scaled(made)}.items():
         (folder / name).write_bytes(data)
     values = {k: v.astype(np.float32) for k, v in constants.items()}
     if networks.finished("normaliser", weights):  # for training alone, so that latents keep their scale
         fitted = read_tensors(networks.path(weights, "normaliser"))
         values |= {f"latent_{k}": v for k, v in fitted.items()}
     write_tensors(folder / CONSTANTS, values)
-    files = sorted(p for p in folder.iterdir() if p.suffix in {".onnx", ".safetensors"})
+    files = sorted(p for p in folder.iterdir() if p.suffix in {".onnx", ".safetensors", ".npz"})
     listed = {p.name: {"sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in files}
     manifest = {"format": 1, **asdict(about), "files": listed}
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")

@@ -15,6 +15,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self
@@ -22,6 +23,7 @@ from typing import Literal, Protocol, Self
 import numpy as np
 
 from veilcast.errors import EngineError, ModelMissing
+from veilcast.trt_engines.convert import eight_bits
 from veilcast.trt_engines.models import ModelFile
 
 Tensors = Mapping[str, np.ndarray]
@@ -109,25 +111,61 @@ class Settings:
         return json.dumps(asdict(self), sort_keys=True)
 
 
-@dataclass(frozen=True, slots=True)
 class Model:
-    """A network's bytes, checked, and their format."""
+    """A network's bytes, checked, and their format: ".onnx", ".tflite", ".pb"."""
 
-    data: bytes = field(repr=False)
-    suffix: str  # ".onnx", ".tflite", ".pb"
+    def __init__(self, data: bytes, suffix: str) -> None:
+        self._data, self.suffix = data, suffix
 
     @property
+    def data(self) -> bytes:
+        return self._data
+
+    @cached_property
     def sha256(self) -> str:
-        return hashlib.sha256(self.data).hexdigest()
+        """Names the bytes, and is known before they are."""
+        return hashlib.sha256(self._data).hexdigest()
+
+    @property
+    def plain(self) -> Model:
+        """The network as its file has it."""
+        return self
+
+
+class EightBitModel(Model):
+    """A network in eight bits, by a table of scales (convert/eight_bits.py). It is made when its bytes are
+    asked for, which nobody does where it was compiled before."""
+
+    def __init__(self, plain: Model, table: bytes) -> None:
+        super().__init__(b"", plain.suffix)
+        self._plain, self._table = plain, table
+
+    @cached_property
+    def data(self) -> bytes:
+        return eight_bits.by_table(self._plain.data, self._table)
+
+    @cached_property
+    def sha256(self) -> str:
+        parts = (
+            f"eight bits {eight_bits.VERSION}",
+            self._plain.sha256,
+            hashlib.sha256(self._table).hexdigest(),
+        )
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    @property
+    def plain(self) -> Model:
+        return self._plain
 
 
 def load(source: ModelFile | Path | bytes) -> Model:
-    """The bytes to run: of a pinned file (checked here), of a site's own file, or ONNX bytes.
-    Raises ModelMissing, ModelCorrupt."""
+    """The network to run: of a pinned file (checked here), in eight bits where it has scales for that, of a
+    site's own file, or of ONNX bytes. Raises ModelMissing, ModelCorrupt."""
     if isinstance(source, bytes):
         return Model(source, ".onnx")
     if isinstance(source, ModelFile):
-        return Model(source.read(), source.path.suffix)
+        model = Model(source.read(), source.path.suffix)
+        return EightBitModel(model, source.scales.read()) if source.scales else model
     try:
         return Model(source.read_bytes(), source.suffix)
     except OSError as error:

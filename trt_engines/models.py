@@ -31,10 +31,12 @@ def default_folder() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A file with the hash that it must have. Nothing is known of the file until `read`."""
+    """A file with the hash that it must have. Nothing is known of the file until `read`. `scales`: the table
+    that this network is run in eight bits by."""
 
     path: Path
     sha256: str
+    scales: ModelFile | None = None
 
     def read(self) -> bytes:
         """The bytes, checked. Raises ModelMissing, ModelCorrupt."""

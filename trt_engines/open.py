@@ -29,11 +29,15 @@ def open_engine(
     device: "cuda" = TensorRT on the first GPU, or an error. "auto" is the processor: what covers faces
     does not move to hardware that nobody asked for.
 
-    precision: "auto" = bf16 where the processor has it. The first opening of a network with given
-    settings tries them in a child process (about a second); the outcome and the compiled network are kept
-    in `cache` (default: `engines` beside the weights). Raises ModelMissing, ModelCorrupt, EngineError.
+    precision: "auto" = eight bits where the network has scales for them, bf16 where the processor has it;
+    any other is that of the network as its file has it, and so is every one of a GPU. The first opening of
+    a network with given settings tries them in a child process (about a second); the outcome and the
+    compiled network are kept in `cache` (default: `engines` beside the weights). Raises ModelMissing,
+    ModelCorrupt, EngineError.
     """
     loaded = load(model)
+    if precision != "auto" or device == "cuda":
+        loaded = loaded.plain
     settings = Settings(precision, threads, streams, dict(shapes or {}), tuple(pictures))
     folder = cache or default_folder().parent / "engines"
     if device == "cuda":

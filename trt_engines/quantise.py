@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 
 from veilcast.errors import EngineError
 from veilcast.trt_engines.engine import Tensors
@@ -51,6 +51,18 @@ def quantised(
     if kind == "fp8":
         model = in_fp8(model, source)
     return bytes(model.SerializeToString(deterministic=True))
+
+
+def scales(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    """What convert/eight_bits.py needs of a network that `quantised` has made, to make it again."""
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    found = {}
+    for node in model.graph.node:
+        if node.op_type == "QuantizeLinear" and node.input[0] not in stored:
+            found[f"scale/{node.input[0]}"] = stored[node.input[1]].astype(np.float32)
+        if node.op_type == "Conv" and len(node.input) > 2:
+            found[f"bias/{node.output[0]}"] = stored[node.input[2]].astype(np.float32)
+    return found
 
 
 def read_cases(path: Path) -> list[dict[str, np.ndarray]]:

@@ -14,10 +14,12 @@ from tests.training import toy
 from torch import nn
 
 from veilcast.diffusion.autoencoder import Normaliser
-from veilcast.pipeline.generator_model import read_manifest
+from veilcast.pipeline.generator_model import listed, read_manifest
 from veilcast.training import export, networks
 from veilcast.training.open import constants
-from veilcast.training.settings import Settings, load
+from veilcast.training.settings import Settings
+from veilcast.training.settings import load as load_settings
+from veilcast.trt_engines.engine import load
 
 ort = pytest.importorskip("onnxruntime")
 NAMES = ("unet", "decoder", "closeup", "identity", "expression", "reader")
@@ -27,7 +29,7 @@ NAMES = ("unet", "decoder", "closeup", "identity", "expression", "reader")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     path = tmp_path_factory.mktemp("tiny") / "tiny.toml"
     path.write_text(toy.TINY)
-    return load(path)
+    return load_settings(path)
 
 
 @dataclass
@@ -103,6 +105,31 @@ def test_a_model_folder_is_one_that_the_pipeline_accepts(
     manifest = read_manifest(tmp_path / "model")
     assert manifest.times == (1.0,)
     assert json.loads((tmp_path / "model" / "manifest.json").read_text())["licence"] == "for tests"
+
+
+def test_a_model_folder_has_the_scales_that_its_networks_are_run_in_eight_bits_by(
+    tiny: Settings, exported: Exported, tmp_path: Path
+) -> None:
+    pytest.importorskip("nncf", reason="nncf is an optional install")
+    from veilcast.training.eight_bits import measured
+
+    toy.cache(tmp_path / "cache")
+    folder, about = tmp_path / "model", export.About("toy", "for tests")
+    folder.mkdir()
+    (folder / "unet.scales.npz").write_bytes(b"of other weights")
+    given = tiny, exported.weights, constants(tmp_path / "cache"), about
+    export.write_model(folder, *given)
+    assert not [name for name in read_manifest(folder).files if "scales" in name]
+
+    export.write_model(folder, *given, measured(tmp_path / "cache", tiny, exported.weights))
+    files = listed(folder, read_manifest(folder))
+    # random weights and inputs that are no latents: by the close-up head's depth nothing is close any more
+    for name, most in (("unet.onnx", 0.2), ("decoder.onnx", 0.3), ("closeup.onnx", 1.0)):
+        plain, eight = load(files[name]).plain.data, load(files[name]).data
+        inputs = inputs_of(plain, 2)
+        wanted, found = run(plain, inputs), run(eight, inputs)
+        assert 1e-6 < np.linalg.norm(found - wanted) / np.linalg.norm(wanted) < most
+    assert files["coarse.onnx"].scales is None
 
 
 def test_the_normaliser_gives_unit_variance() -> None:

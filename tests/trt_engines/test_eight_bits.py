@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +13,10 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from veilcast.errors import ModelCorrupt
 from veilcast.trt_engines.convert.eight_bits import eight_bits
+from veilcast.trt_engines.engine import load
+from veilcast.trt_engines.models import ModelFile
 from veilcast.trt_engines.open import open_engine
 
 RNG = np.random.Generator(np.random.PCG64(5))
@@ -59,7 +66,7 @@ def off(data: bytes) -> float:
 
 
 def test_the_answer_in_eight_bits_is_nearly_the_same() -> None:
-    assert off(eight_bits(network(), ranges())) < 0.03
+    assert off(eight_bits(network(), ranges(), pictures=("rgb",))) < 0.03
 
 
 @pytest.mark.parametrize("name", ["b", "c"])
@@ -79,11 +86,74 @@ def test_weights_are_stored_in_eight_bits_and_the_table_s_bias_is_taken() -> Non
 
 
 def test_what_is_never_negative_has_all_of_its_bits_above_zero() -> None:
-    model = onnx.load_from_string(eight_bits(network(), ranges()))
+    model = onnx.load_from_string(eight_bits(network(), ranges(), pictures=("rgb",)))
     stored = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     kinds = {name: stored[f"{name}.zero"].dtype for name in ("rgb", "b", "c", "d")}
     assert kinds == {"rgb": np.uint8, "b": np.uint8, "c": np.int8, "d": np.int8}
 
 
 def test_the_same_input_gives_the_same_bytes() -> None:
-    assert eight_bits(network(), ranges()) == eight_bits(network(), ranges())
+    assert eight_bits(network(), ranges(), pictures=("rgb",)) == eight_bits(
+        network(), ranges(), pictures=("rgb",)
+    )
+
+
+def test_what_may_be_negative_keeps_its_sign_unless_it_is_a_picture() -> None:
+    model = onnx.load_from_string(eight_bits(network(), ranges()))
+    assert {t.name: t for t in model.graph.initializer}["rgb.zero"].data_type == onnx.TensorProto.INT8
+
+
+def test_a_convolution_whose_input_has_no_scale_stays_as_it_is() -> None:
+    without = {name: scale for name, scale in ranges().items() if name != "scale/b"}
+    stored = {t.name for t in onnx.load_from_string(eight_bits(network(), without)).graph.initializer}
+    assert "w2" in stored
+    assert "w2.eight" not in stored
+
+
+@pytest.fixture
+def scaled(tmp_path: Path) -> ModelFile:
+    """A network's file, and that of its scales."""
+    table = io.BytesIO()
+    np.savez_compressed(table, allow_pickle=False, **ranges())
+    found = {}
+    for name, data in {"a.onnx": network(), "a.scales.npz": table.getvalue()}.items():
+        (tmp_path / name).write_bytes(data)
+        found[name] = ModelFile(tmp_path / name, hashlib.sha256(data).hexdigest())
+    return replace(found["a.onnx"], scales=found["a.scales.npz"])
+
+
+def test_a_network_with_scales_is_run_in_eight_bits_unless_a_precision_is_asked_for(
+    scaled: ModelFile, tmp_path: Path
+) -> None:
+    picture = {"rgb": np.random.Generator(np.random.PCG64(6)).integers(0, 256, (1, 3, 16, 16))}
+    inputs = {name: value.astype(np.float32) for name, value in picture.items()}
+    right = answer(network())
+    cache = tmp_path / "engines"
+    with (
+        open_engine(scaled, cache=cache) as eight,
+        open_engine(scaled, precision="f32", cache=cache) as plain,
+    ):
+        assert np.allclose(plain.run(inputs)["out"], right, rtol=1e-4, atol=1e-3)
+        assert not np.allclose(eight.run(inputs)["out"], right, rtol=1e-4, atol=1e-3)
+
+
+def test_other_scales_make_another_network_and_it_is_made_only_when_it_is_compiled(
+    scaled: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load(scaled)
+    assert scaled.scales is not None
+    bent = scaled.scales.path.read_bytes() + b" "
+    scaled.scales.path.write_bytes(bent)
+    other = load(replace(scaled, scales=ModelFile(scaled.scales.path, hashlib.sha256(bent).hexdigest())))
+    monkeypatch.setattr("veilcast.trt_engines.convert.eight_bits.by_table", None)  # nobody makes it
+    assert len({model.sha256, other.sha256, model.plain.sha256}) == 3
+
+
+def test_scales_that_cannot_be_read_are_told_in_one_sentence(scaled: ModelFile) -> None:
+    assert scaled.scales is not None
+    scaled.scales.path.write_bytes(b"no table")
+    broken = ModelFile(scaled.scales.path, hashlib.sha256(b"no table").hexdigest())
+    with pytest.raises(ModelCorrupt, match="export the model again"):
+        _ = load(replace(scaled, scales=broken)).data
+    with pytest.raises(ModelCorrupt):  # nor are those of another hash even opened
+        load(scaled)

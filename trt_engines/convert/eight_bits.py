@@ -8,18 +8,22 @@ and table in, same bytes out, so that the result can be pinned.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import io
+import zipfile
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from veilcast.errors import ModelCorrupt
 from veilcast.trt_engines.convert import named
 
 if TYPE_CHECKING:
     import onnx
 
-OPSET, IR_VERSION = 13, 7  # the first with one scale for each channel
+VERSION = 1  # of what comes out for the same network and table
+OPSET, IR_VERSION = 13, 7  # the least: the first with one scale for each channel
 CHANNEL_AXIS = {"Conv": 0, "ConvTranspose": 1}  # of the weights: where the output channels lie
 TAKES_SCALED = (*CHANNEL_AXIS, "Add")
 NEVER_NEGATIVE = ("Relu", "Sigmoid")
@@ -29,31 +33,48 @@ TABLE = Path(__file__).with_name("centerface_eight_bits.npz")
 def centerface(data: bytes) -> bytes:
     """CenterFace as `named.centerface` gives it, in eight bits."""
     with np.load(TABLE, allow_pickle=False) as table:
-        return eight_bits(named.centerface(data), dict(table))
+        return eight_bits(named.centerface(data), dict(table), pictures=("rgb",))
 
 
-def eight_bits(data: bytes, table: Mapping[str, np.ndarray]) -> bytes:
+def by_table(data: bytes, table: bytes) -> bytes:
+    """A network as our exporter writes it, in eight bits by the .npz that it wrote beside it. Raises
+    ModelCorrupt."""
+    from veilcast.trt_engines.simplify import simplified
+
+    try:
+        with np.load(io.BytesIO(table), allow_pickle=False) as found:
+            return eight_bits(simplified(data), dict(found))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ModelCorrupt(
+            f"the scales of a network cannot be read ({error}); export the model again"
+        ) from None
+
+
+def eight_bits(data: bytes, table: Mapping[str, np.ndarray], pictures: Collection[str] = ()) -> bytes:
     """ONNX bytes with pairs of quantise and dequantise. `table`, float32: "scale/TENSOR" of an activation,
-    () or (channels,); "bias/TENSOR" (channels,) of the convolution that makes the tensor."""
+    () or (channels,); "bias/TENSOR" (channels,) of the convolution that makes the tensor. `pictures`: inputs
+    that are never below zero."""
     import onnx
     from onnx import numpy_helper
 
     scales = {name.removeprefix("scale/"): v for name, v in table.items() if name.startswith("scale/")}
     model = onnx.load_from_string(data)
     # the operators that these networks are made of mean the same in it
-    model.opset_import[0].version, model.ir_version = OPSET, IR_VERSION
+    opset = model.opset_import[0]
+    opset.version = max(opset.version, OPSET)
+    model.ir_version = IR_VERSION if opset.version == OPSET else model.ir_version
     graph = model.graph
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    unsigned = _unsigned(graph)
+    unsigned = _unsigned(graph, pictures)
     added: list[onnx.TensorProto] = []
     nodes: list[onnx.NodeProto] = [
         pair
         for value in graph.input
         if value.name in scales
-        for pair in _scaled(value.name, scales[value.name], True, added)
+        for pair in _scaled(value.name, scales[value.name], value.name in unsigned, added)
     ]
     for node in graph.node:
-        if node.op_type in CHANNEL_AXIS and node.input[1] in weights:
+        if node.op_type in CHANNEL_AXIS and node.input[1] in weights and node.input[0] in scales:
             axis = CHANNEL_AXIS[node.op_type]
             nodes.append(_weights(node.input[1], weights[node.input[1]], axis, added))
             node.input[1] = _inner(node.input[1])
@@ -76,9 +97,9 @@ def eight_bits(data: bytes, table: Mapping[str, np.ndarray]) -> bytes:
     return result
 
 
-def _unsigned(graph: onnx.GraphProto) -> set[str]:
+def _unsigned(graph: onnx.GraphProto, pictures: Collection[str]) -> set[str]:
     """Tensors that are never below zero: pictures, what a Relu leaves, sums of such."""
-    found = {value.name for value in graph.input}
+    found = set(pictures)
     for node in graph.node:  # in the order in which they are computed
         if node.op_type in NEVER_NEGATIVE or (node.op_type == "Add" and found >= set(node.input)):
             found |= set(node.output)

@@ -154,13 +154,23 @@ def export(
     licence: Annotated[str, typer.Option(help="the terms of these weights, said once by `run`")] = RESEARCH,
     steps: Annotated[int, typer.Option(min=1, help="of the sampler, each of which costs the same")] = 1,
 ) -> None:
-    """Write finished weights as a model folder that `veilcast run --model` takes."""
+    """Write finished weights as a model folder that `veilcast run --model` takes. Where nncf is installed,
+    what processors run them in eight bits by is measured too."""
+    from importlib.util import find_spec
+
     from veilcast.diffusion.schedule import times
     from veilcast.training.export import About, write_model
     from veilcast.training.open import constants
 
     about = About(out.name, licence, tuple(times(steps)))
-    write_model(out, _settings(config), run / "weights", constants(cache), about)
+    settings, weights = _settings(config), run / "weights"
+    if find_spec("nncf") is None:
+        write_model(out, settings, weights, constants(cache), about)
+        typer.echo(f"wrote {out}, without scales for eight bits: pip install 'veilcast[int8]'")
+        return
+    from veilcast.training.eight_bits import measured
+
+    write_model(out, settings, weights, constants(cache), about, measured(cache, settings, weights))
     typer.echo(f"wrote {out}")
 
 
