@@ -169,10 +169,15 @@ class DistillPhase:
         return critic_loss(self.critic, self.tools.lpips, *self._last)
 
     def sheet(self, averaged: nn.ModuleDict) -> np.ndarray:
-        return rendered_sheet(self.tools, averaged["unet"], self.decoder, (1, 2))
+        return rendered_sheet(self.tools, averaged["unet"], self.decoder, self._steps)
 
     def measure(self, averaged: nn.ModuleDict) -> dict[str, float]:
-        return held_out_figures(self.tools, averaged["unet"], self.decoder, steps=2)
+        return held_out_figures(self.tools, averaged["unet"], self.decoder, self._steps[-1])
+
+    @property
+    def _steps(self) -> tuple[int, ...]:
+        """In how many it is judged: a second one that is never trained burns the colours."""
+        return (1, 2) if self.tools.settings.two_step else (1,)
 
 
 def copied(made: Tensor, rgb: Tensor, hidden: Tensor) -> Tensor:
