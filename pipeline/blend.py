@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from veilcast.pipeline.align import apply
-from veilcast.pipeline.likeness import OVAL, Mask, compare, inner, luma
+from veilcast.pipeline.likeness import OVAL, Lens, Mask, compare, luma
 from veilcast.pipeline.pixels import crop_to_rgb, paste_rgb
 from veilcast.types import Affine, Box, Frame, Rgb
 
@@ -120,8 +120,8 @@ def paste(frame: Frame, face: Synthetic) -> None:
     place(face)
     side = len(face.mask)
     oval = ellipse(face.box.scaled(OVAL), face.to_patch, side)
-    now = inner(crop_to_rgb(frame, face.to_patch, side), face.mask, oval)
-    if compare(inner(face.rgb, face.mask, oval), now).shown:
+    lens = Lens(face.mask, oval)
+    if compare(lens(face.rgb), lens(crop_to_rgb(frame, face.to_patch, side))).shown:
         raise Refused("too much like the source")
     paste_rgb(frame, face.rgb, face.to_patch, face.mask)
 

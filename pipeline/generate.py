@@ -46,7 +46,7 @@ class Job:
 
     def digest(self) -> bytes:
         """Of everything that decides the rendering."""
-        state = hashlib.blake2b(self.side.to_bytes(4, "big") + bytes([self.hurry]), digest_size=16)
+        state = hashlib.sha256(self.side.to_bytes(4, "big") + bytes([self.hurry]))
         for values in (self.veiled, self.geometry, self.identity, self.noise):
             state.update(np.ascontiguousarray(values).data)
         return state.digest()
@@ -174,14 +174,13 @@ class Guard:
 
     def _stale(self, renderings: Mapping[Key, bytes], asked: Mapping[Key, Job]) -> list[Key]:
         """Answers with the very bytes that another job was answered with, in this batch or before."""
-        claims = dict(self._seen)
+        claims, jobs = dict(self._seen), {key: asked[key].digest() for key in renderings}
         for key, digest in renderings.items():
-            job = asked[key].digest()
-            if claims.setdefault(digest, job) != job:
+            if claims.setdefault(digest, jobs[key]) != jobs[key]:
                 claims[digest] = b"several"
         fresh = {digest: claims[digest] for digest in renderings.values()}
         self._seen = dict(islice({**self._seen, **fresh}.items(), max(len(self._seen) - _MEMORY, 0), None))
-        return [key for key, digest in renderings.items() if claims[digest] != asked[key].digest()]
+        return [key for key, digest in renderings.items() if claims[digest] != jobs[key]]
 
 
 def _picture(job: Job, image: object) -> Rgb | Refusal:
@@ -201,4 +200,4 @@ def _all(jobs: Sequence[Job], reason: str) -> dict[Key, Rgb | Refusal]:
 
 
 def _digest(image: np.ndarray) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
+    return hashlib.sha256(np.ascontiguousarray(image).data).digest()

@@ -64,19 +64,30 @@ def luma(rgb: np.ndarray) -> Mask:
     return result
 
 
-def inner(rgb: Rgb, core: Mask, oval: Mask | None = None) -> Inner:
-    """Of what lies under `core` alone: beside a turned head the patch shows a background that stays.
-    `oval`: 1 in the middle of the tracked box; None = no more than the rest."""
-    rgb, core = _reduced(rgb, _SIDE), _reduced(core, _SIDE)
-    side = len(rgb)
-    top, left, bottom, right = (round(edge * side) for edge in INNER)
-    under = (core[top:bottom, left:right] > _UNDER).astype(np.float32)
-    broad = cv2.GaussianBlur(luma(rgb), (0, 0), 0.01 * side + 0.5)
-    soft = broad[top:bottom, left:right]
-    sums, weights = (cv2.GaussianBlur(part, (0, 0), _SHADE * side) for part in (soft * under, under))
-    fine = soft - sums / np.maximum(weights, 1e-6)
-    there, light = _centred(soft[under > 0]), _centred(fine[under > 0])
-    return Inner(there, there if oval is None else _centred(broad[_reduced(oval, _SIDE) > 0]), light)
+class Lens:
+    """Shows the inner face of any patch laid over the same source."""
+
+    def __init__(self, core: Mask, oval: Mask | None = None) -> None:
+        """What lies under `core` alone is looked at: beside a turned head the patch shows a background that
+        stays. `oval`: 1 in the middle of the tracked box; None = no more than the rest."""
+        core = _reduced(core, _SIDE)
+        self._side = len(core)
+        top, left, bottom, right = (round(edge * self._side) for edge in INNER)
+        self._window = slice(top, bottom), slice(left, right)
+        self._under = (core[self._window] > _UNDER).astype(np.float32)
+        self._weights = np.maximum(self._shade(self._under), 1e-6)
+        self._oval = None if oval is None else _reduced(oval, _SIDE) > 0
+
+    def __call__(self, rgb: Rgb) -> Inner:
+        broad = cv2.GaussianBlur(luma(_reduced(rgb, _SIDE)), (0, 0), 0.01 * self._side + 0.5)
+        soft, under = broad[self._window], self._under > 0
+        fine = soft - self._shade(soft * self._under) / self._weights
+        there, light = _centred(soft[under]), _centred(fine[under])
+        return Inner(there, there if self._oval is None else _centred(broad[self._oval]), light)
+
+    def _shade(self, values: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
+        shade: Float32[np.ndarray, "h w"] = cv2.GaussianBlur(values, (0, 0), _SHADE * self._side)
+        return shade
 
 
 def _reduced(patch: np.ndarray, side: int) -> np.ndarray:

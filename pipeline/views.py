@@ -142,7 +142,8 @@ class Viewer:
         near = _ellipses(others, patch.to_patch(points, PATCH_PX), PATCH_PX)
         clear = averaged(small, near) if near.any() else small
         oval = blend.ellipse(track.box.scaled(likeness.OVAL), to_patch, side)
-        inner = likeness.inner(source, core, oval)
+        lens = likeness.Lens(core, oval)
+        inner = lens(source)
         return View(
             place,
             track,
@@ -151,7 +152,7 @@ class Viewer:
             core,
             averaged(source, np.maximum(core, hidden)),
             hidden,
-            lambda rgb: likeness.compare(likeness.inner(rgb, core, oval), inner),
+            lambda rgb: likeness.compare(lens(rgb), inner),
             patch.veil(clear, small_core),
             geometry,
         )

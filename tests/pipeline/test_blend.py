@@ -115,7 +115,7 @@ def test_a_pasted_face_is_what_the_frame_shows() -> None:
     shown = frame(0, [track(1)])
     blend.paste(shown, synthetic())
     seen = crop_to_rgb(shown, synthetic().to_patch, SIDE)
-    assert likeness.compare(likeness.inner(seen, CORE), likeness.inner(texture(50, SIDE), CORE)).luma > 0.95
+    assert likeness.compare(likeness.Lens(CORE)(seen), likeness.Lens(CORE)(texture(50, SIDE))).luma > 0.95
 
 
 def test_the_source_itself_is_refused_and_nothing_is_written() -> None:

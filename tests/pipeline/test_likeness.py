@@ -10,7 +10,7 @@ from tests.pipeline.synthetic_world import mesh, texture
 from veilcast.diffusion import patch
 from veilcast.evaluation import coverage
 from veilcast.pipeline import likeness
-from veilcast.pipeline.likeness import EXPOSED, Likeness, compare, filled, inner, relit
+from veilcast.pipeline.likeness import EXPOSED, Lens, Likeness, compare, filled, relit
 from veilcast.types import Rgb
 
 SIDE = 128
@@ -25,12 +25,12 @@ def lit(person: int) -> Rgb:
 
 
 def like(source: Rgb) -> likeness.Like:
-    known = inner(source, CORE)
-    return lambda rgb: compare(inner(rgb, CORE), known)
+    known = Lens(CORE)(source)
+    return lambda rgb: compare(Lens(CORE)(rgb), known)
 
 
 def test_other_people_in_one_light_are_told_apart_by_their_detail() -> None:
-    found = compare(inner(lit(1), CORE), inner(lit(2), CORE))
+    found = compare(Lens(CORE)(lit(1)), Lens(CORE)(lit(2)))
     assert found.luma > EXPOSED
     assert found.detail < 0.5
 
@@ -98,14 +98,14 @@ def test_the_background_beside_a_turned_head_does_not_count_as_the_face() -> Non
         picture[:, :70] = 90 + texture(person, SIDE)[:, :70] // 5
         picture[beside] = 255
     one, other = wall
-    assert compare(inner(one, CORE), inner(other, CORE)).shown
-    assert not compare(inner(one, turned), inner(other, turned)).shown
-    assert compare(inner(one, turned), inner(one, turned)).shown
+    assert compare(Lens(CORE)(one), Lens(CORE)(other)).shown
+    assert not compare(Lens(turned)(one), Lens(turned)(other)).shown
+    assert compare(Lens(turned)(one), Lens(turned)(one)).shown
 
 
 def test_where_nothing_is_hidden_nothing_can_be_said() -> None:
     nowhere = np.zeros_like(CORE)
-    assert compare(inner(lit(1), nowhere), inner(lit(2), nowhere)).shown
+    assert compare(Lens(nowhere)(lit(1)), Lens(nowhere)(lit(2))).shown
 
 
 def test_what_evaluation_would_call_the_same_face_counts_as_shown() -> None:
@@ -114,8 +114,8 @@ def test_what_evaluation_would_call_the_same_face_counts_as_shown() -> None:
     oval[10:30, 40:90] = 1
     one, other = lit(1), lit(2).copy()
     other[4:36, 34:96] = one[4:36, 34:96]
-    assert not compare(inner(texture(1, SIDE), CORE), inner(texture(2, SIDE), CORE)).shown
-    assert compare(inner(one, CORE, oval), inner(other, CORE, oval)).luma > EXPOSED
+    assert not compare(Lens(CORE)(texture(1, SIDE)), Lens(CORE)(texture(2, SIDE))).shown
+    assert compare(Lens(CORE, oval)(one), Lens(CORE, oval)(other)).luma > EXPOSED
 
 
 def test_the_middle_of_a_box_is_what_evaluation_takes() -> None:
@@ -127,7 +127,7 @@ def test_a_close_up_is_as_like_its_source_as_the_same_face_in_fewer_pixels() -> 
     a, b = lit(1), np.asarray(lit(1) * 0.6 + lit(2) * 0.4, np.uint8)
     large = [cv2.resize(face, (256, 256), interpolation=cv2.INTER_CUBIC) for face in (a, b)]
     core = cv2.resize(CORE, (256, 256), interpolation=cv2.INTER_NEAREST)
-    small = compare(inner(a, CORE), inner(b, CORE))
-    found = compare(inner(large[0], core), inner(large[1], core))
+    small = compare(Lens(CORE)(a), Lens(CORE)(b))
+    found = compare(Lens(core)(large[0]), Lens(core)(large[1]))
     assert found.luma == pytest.approx(small.luma, abs=0.02)
     assert found.detail == pytest.approx(small.detail, abs=0.05)

@@ -27,7 +27,7 @@ from veilcast.pipeline import checks, generate, synthetic, warp
 from veilcast.pipeline.align import similarity
 from veilcast.pipeline.cover import cover, is_solid, regions
 from veilcast.pipeline.generate import Generator, Job, Rendering
-from veilcast.pipeline.likeness import Likeness, compare, inner
+from veilcast.pipeline.likeness import Lens, Likeness, compare
 from veilcast.pipeline.pixels import crop_to_rgb
 from veilcast.pipeline.views import Scene, averaged
 from veilcast.types import Frame, Track
@@ -64,7 +64,7 @@ def likeness(shown: Frame, face: Track, person: int) -> float:
     assert points is not None
     affine = synthetic_patch(points)
     seen = crop_to_rgb(shown, affine, 128)
-    return compare(inner(seen, CORE), inner(texture(person, 128), CORE)).luma
+    return compare(Lens(CORE)(seen), Lens(CORE)(texture(person, 128))).luma
 
 
 def synthetic_patch(points: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tests.training import toy
 
-from veilcast.pipeline.likeness import EXPOSED, compare, inner
+from veilcast.pipeline.likeness import EXPOSED, Lens, compare
 from veilcast.training.distill import LIKE, copied
 
 
@@ -26,7 +26,7 @@ def tensor(pictures: list[np.ndarray]) -> torch.Tensor:
 
 def test_a_copy_is_measured_as_run_time_measures_it() -> None:
     made, source = patches(1), patches(2)
-    likeness = [compare(inner(a, HIDDEN), inner(b, HIDDEN)).luma for a, b in zip(made, source, strict=True)]
+    likeness = [compare(Lens(HIDDEN)(a), Lens(HIDDEN)(b)).luma for a, b in zip(made, source, strict=True)]
     expected = np.mean(np.maximum(np.array(likeness) - LIKE, 0))
     assert expected > 0
     assert float(
