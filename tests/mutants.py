@@ -247,7 +247,7 @@ MUTANTS = [
            "trackers.life:grown", lambda grown: lambda state, settings, share=1.0: kalman.box_of(state),
            f"{ONLINE}:test_a_missed_face_is_carried_on_with_a_growing_box"),
     Mutant("cover before and after a face's detections does not grow", Threat.MISSED, "smoothing",
-           "trackers.smoothing:BEYOND", lambda _: 0.0,
+           "trackers.smoothing:GROWN", value(0.0),
            f"{SMOOTHING}:test_cover_that_leads_and_lags_grows_with_doubt"),
     Mutant("tracks live on through a cut", Threat.MISSED, "tracking",
            "trackers.online:KalmanTracker.cut", returns(None),

@@ -23,9 +23,9 @@ from veilcast.trackers.online import KalmanTracker
 from veilcast.types import Box, Track, TrackState
 
 DOUBT_HEADS = 0.8  # of distance between the first two detections of a track
-# of a box's growth before the first and after the last detection, where most of what it adds is no face:
-# whole or half, benchmarks/recall.py finds the same faces exposed
-BEYOND = 0.5
+# of a box's growth, whose cover is larger than the box besides: whole, half or none, benchmarks/recall.py
+# finds the same faces exposed
+GROWN = 0.5
 EQUAL_S = 1e-9  # what times may differ by that are the same
 DIGITS = 9  # of a distance in time: few distances, which kalman.py remembers
 
@@ -111,8 +111,7 @@ def place(
     if hit.index == index:
         kind = TrackState.CONFIRMED if path.confirmed else TrackState.TENTATIVE
         return Track(path.id, hull([hit.cover, box]), hit.face.landmarks, kind, 0, hit.face.score)
-    between = 0 < time_s < path.times[-1]
-    cover = hull([grown(state, settings, 1.0 if between else BEYOND), *path.doubtful(time_s)])
+    cover = hull([grown(state, settings, GROWN), *path.doubtful(time_s)])
     if not cover.intersection(Box(0, 0, *size)):
         return None
     kind = TrackState.LOST if lost else TrackState.SMOOTHED
