@@ -220,6 +220,9 @@ INFINITE = Box(-float("inf"), 0, 10, 10)
 MUTANTS = [
     Mutant("no lead", Threat.MISSED, "smoothing", "trackers.smoothing:Path.lead_s", returns(0.0),
            f"{ORACLE}:test_no_face_leaks_before_it_is_first_detected"),
+    Mutant("no face is ever seen clearly", Threat.MISSED, "smoothing",
+           "trackers.smoothing:CLEAR", value(float("inf")),
+           f"{SMOOTHING}:test_one_clear_detection_gives_a_track_its_whole_lead_and_lag", (0.9,)),
     Mutant("no lag", Threat.MISSED, "smoothing", "trackers.smoothing:place", _no_tail,
            f"{ORACLE}:test_no_face_leaks_after_it_is_last_detected"),
     Mutant("detections alone are covered", Threat.MISSED, "smoothing", "trackers.smoothing:place", _hits_only,

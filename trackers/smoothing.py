@@ -26,6 +26,7 @@ DOUBT_HEADS = 0.8  # of distance between the first two detections of a track
 # of a box's growth, whose cover is larger than the box besides: whole, half or none, benchmarks/recall.py
 # finds the same faces exposed
 GROWN = 0.5
+CLEAR = 0.75  # score of a detection that leaves no doubt about a face
 EQUAL_S = 1e-9  # what times may differ by that are the same
 DIGITS = 9  # of a distance in time: few distances, which kalman.py remembers
 
@@ -41,6 +42,11 @@ class Path:
     times: tuple[float, ...]  # of the hits
     states: tuple[kalman.State, ...]
     confirmed: bool
+
+    @property
+    def clear(self) -> bool:
+        """Whether it was seen clearly once. A score without sense counts."""
+        return any(not hit.face.score < CLEAR for hit in self.hits)
 
     @classmethod
     def of(cls, life: Life) -> Path:
@@ -124,8 +130,10 @@ def smooth(
     """The tracks in every frame of a whole file, in the order of `observations`.
 
     Forward association, then back along weak detections, gaps bridged, each track smoothed (RTS),
-    led by `lead_s`, lagged by `lag_s`; nothing crosses a hard cut.
+    led by `lead_s`, lagged by `lag_s`, both `doubt_s` where it was never seen clearly; nothing crosses a
+    hard cut.
     """
+    doubtful = settings.model_copy(update=dict.fromkeys(("lead_s", "lag_s", "lone_s"), settings.doubt_s))
     lives = follow(observations, settings, size, strong)
     extend_back(lives, observations, settings)
     paths = [Path.of(life) for life in bridge(lives, settings)]
@@ -135,8 +143,9 @@ def smooth(
     segments = list(accumulate(seen.cut for seen in observations))
     position = {seen.index: n for n, seen in enumerate(observations)}
     for path in paths:
+        spans = settings if path.clear else doubtful
         hits = [position[hit.index] for hit in path.hits]
-        for n in range(bisect_right(times_s, times_s[hits[0]] - path.lead_s(settings) - 1), len(times_s)):
+        for n in range(bisect_right(times_s, times_s[hits[0]] - path.lead_s(spans) - 1), len(times_s)):
             if segments[n] != path.segment:
                 if segments[n] > path.segment:
                     break
@@ -144,7 +153,7 @@ def smooth(
             before = bisect_right(hits, n)
             misses = looks[n] - looks[hits[before - 1]] if before else 0
             seen = observations[n]
-            track = place(path, seen.index, seen.time, misses, settings, size, settings.lag_s)
+            track = place(path, seen.index, seen.time, misses, spans, size, spans.lag_s)
             if track is not None:
                 placed[n].append(track)
             elif n > hits[-1]:

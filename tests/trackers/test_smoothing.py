@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from fractions import Fraction
+from math import ceil
 
 import pytest
 
@@ -51,6 +52,22 @@ def test_a_lone_detection_is_kept_and_covered_around_its_time() -> None:
     lone = int(Tracking().lone_s * RATE)
     assert covered(out) == list(range(30 - lone, 30 + lone + 1))
     assert out[30][0].state is TrackState.TENTATIVE
+
+
+@pytest.mark.parametrize("score", [0.9, float("nan")])
+def test_one_clear_detection_gives_a_track_its_whole_lead_and_lag(score: float) -> None:
+    """Of a score without sense nobody knows that it is low."""
+
+    def spans(clearest: float) -> list[int]:
+        scores = [0.5, 0.5, clearest, 0.5]
+        return covered(run([[]] * 30 + [[face(300, score=s)] for s in scores] + [[]] * 40))
+
+    settings = Tracking()
+    hold = settings.hold_s
+    first, last = 30 - settings.lead_s * RATE, 33 + (settings.lag_s + hold) * RATE
+    assert spans(score) == list(range(int(first), int(last) + 1))
+    first, last = 30 - settings.doubt_s * RATE, 33 + (settings.doubt_s + hold) * RATE
+    assert spans(0.7) == list(range(ceil(first), int(last) + 1))
 
 
 @pytest.mark.parametrize("length", [1, 2, 5, 15])
