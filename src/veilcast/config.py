@@ -27,7 +27,7 @@ class Detect(Section):
     """Scores are on CenterFace's scale, 0 to 1; two detectors that agree add up."""
 
     thresh: float = Field(
-        0.35, ge=0, le=1, description="score from which a detection starts a track: 3 of 4 of these are faces"
+        0.33, ge=0, le=1, description="score from which a detection starts a track: 3 of 4 of these are faces"
     )
     weak: float = Field(
         0.22,
