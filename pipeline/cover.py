@@ -36,10 +36,6 @@ from veilcast.types import Box, Frame, Plane, Track, TrackState
 Painter = Callable[[Frame], None]  # paints a face into the planes, in place
 NO_FACES: Mapping[int, Painter] = MappingProxyType({})
 
-# above these a recogniser still matches faces at FAR 1e-3: benchmarks/cover_strength.py
-SAFE_CELLS = 5
-SAFE_LEVELS = 32
-
 
 @dataclass(frozen=True, slots=True)
 class Covered:
@@ -83,18 +79,6 @@ def _ellipse(track: Track, settings: config.Cover) -> Ellipse:
     x, y = track.box.centre
     scale, margin = settings.mask_scale / 2, settings.margin_px
     return Ellipse(x, y, track.box.width * scale + margin, track.box.height * scale + margin, track.id)
-
-
-def weakness(settings: config.Cover) -> str | None:
-    """A warning where mosaic or blur keeps enough of a face for a recogniser."""
-    if settings.replacewith == "solid":
-        return None
-    if settings.cells <= SAFE_CELLS and settings.levels <= SAFE_LEVELS:
-        return None
-    return (
-        f"--replacewith {settings.replacewith} with {settings.cells} cells and {settings.levels} levels may "
-        f"leave faces recognisable; use at most {SAFE_CELLS} cells and {SAFE_LEVELS} levels, or solid"
-    )
 
 
 def cover(

@@ -11,7 +11,7 @@ import os
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -42,6 +42,7 @@ from veilcast.pipeline.containers import (
     starts_at_zero,
 )
 from veilcast.pipeline.decode import Decoder, codec_name
+from veilcast.pipeline.expected import Expected, plain
 from veilcast.pipeline.gate import SafeFrame
 from veilcast.pipeline.nvenc import on_card
 from veilcast.pipeline.priority import give_back_real_time
@@ -68,17 +69,6 @@ def writing(path: Path) -> Iterator[None]:
         if error.errno == errno.ENOSPC:
             raise DiskFull(f"no space left for {path}; free some and start again") from None
         raise NotWritable(f"{path} could not be written ({type(error).__name__})") from None
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What a finished file must decode to. Plain values: it crosses a process boundary."""
-
-    pts: array[int]  # in time_base
-    time_base: Fraction
-    size: tuple[int, int]
-    pixel_format: str
-    streams: tuple[str, ...]  # "audio aac", in order
 
 
 class Encoder:
@@ -382,11 +372,6 @@ def packed(data: bytes, pts: int | None, key: bool) -> av.Packet[Any]:
     packet: av.Packet[Any] = av.Packet(data)
     packet.pts, packet.is_keyframe = pts, key
     return packet
-
-
-def plain(pix_fmt: str) -> str:
-    """The pixel format without what its old name says about the range."""
-    return pix_fmt.replace("yuvj", "yuv")
 
 
 def pixel_formats(encoder: str) -> set[str]:

@@ -19,7 +19,8 @@ from veilcast.errors import ConfigError
 from veilcast.pipeline.cover import NO_FACES, Painter, regions
 from veilcast.pipeline.cuts import CutFinder
 from veilcast.pipeline.decode import Decoder
-from veilcast.pipeline.encode import Encoder, Expected
+from veilcast.pipeline.encode import Encoder
+from veilcast.pipeline.expected import Expected
 from veilcast.pipeline.gate import SafeFrame, release
 from veilcast.pipeline.ledger import Ledger
 from veilcast.pipeline.plan import Plan

@@ -9,14 +9,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
 from veilcast.config import Limits
 from veilcast.errors import InputError, VerificationFailed
 from veilcast.pipeline.decode import Decoder, codec_name
-from veilcast.pipeline.encode import Expected, plain
-from veilcast.pipeline.pixels import to_rgb
+from veilcast.pipeline.expected import Expected, plain
 from veilcast.pipeline.supervise import OnFrame
 from veilcast.types import Frame
 
@@ -61,6 +57,11 @@ def check(job: Json, on_frame: OnFrame) -> Json:
 
 def small_picture(frame: Frame) -> str:
     """A frame of an output as a small JPEG, base64: what a summary may show."""
+    import cv2  # here: the usual check starts without it
+    import numpy as np
+
+    from veilcast.pipeline.pixels import to_rgb
+
     height, width = frame.planes[0].shape[:2]
     rgb = to_rgb(frame, (PICTURE_PX, max(2, round(PICTURE_PX * height / width))))
     _, data = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 70])

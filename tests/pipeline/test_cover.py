@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from veilcast.config import Cover
 from veilcast.errors import PrivacyTripped
 from veilcast.pipeline import cover as covering
-from veilcast.pipeline.cover import black, cover, is_solid, regions, subsampling, weakness
+from veilcast.pipeline.cover import black, cover, is_solid, regions, subsampling
 from veilcast.pipeline.shapes import Ellipse, Polygon, Rect, Region, Whole, alpha, pooled
+from veilcast.pipeline.strength import weakness
 from veilcast.types import Box, Colour, Frame, Orientation, PixelFormat, Plane, Track, TrackState
 
 SIZE = (96, 64)

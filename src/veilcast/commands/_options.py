@@ -147,7 +147,7 @@ def synthetic(
 
 def warn(settings: config.Config) -> None:
     """Says where a cover keeps enough of a face for a recogniser."""
-    from veilcast.pipeline.cover import weakness
+    from veilcast.pipeline.strength import weakness
 
     if weak := weakness(settings.cover):
         typer.echo(f"warning: {weak}", err=True)
