@@ -209,7 +209,9 @@ def _areas(
     chroma = (frame.format.log2_chroma_w, frame.format.log2_chroma_h)
     rect: Rect = touched.aligned(*chroma, width, height)
     mask = alpha(shape, rect, feather_px)
+    grids = subsampling(frame)
+    masks = {grid: pooled(mask, *grid) for grid in set(grids)}
     return [
-        (n, plane, rect.slices(log2_w, log2_h), pooled(mask, log2_w, log2_h))
-        for n, (plane, (log2_w, log2_h)) in enumerate(zip(frame.planes, subsampling(frame), strict=True))
+        (n, plane, rect.slices(*grid), masks[grid])
+        for n, (plane, grid) in enumerate(zip(frame.planes, grids, strict=True))
     ]

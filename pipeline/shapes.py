@@ -7,8 +7,7 @@ grid masks are made.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import product
+from functools import lru_cache, reduce
 from math import ceil, floor, isfinite
 
 import numpy as np
@@ -118,7 +117,7 @@ def alpha(region: Region, rect: Rect, feather_px: float) -> Alpha:
 def _is_finite(region: Ellipse | Polygon) -> bool:
     if isinstance(region, Polygon):
         return all(isfinite(value) for point in region.points for value in point)
-    return all(isfinite(value) for value in (region.x, region.y, region.rx, region.ry))
+    return isfinite(region.x) and isfinite(region.y) and isfinite(region.rx) and isfinite(region.ry)
 
 
 @lru_cache(maxsize=8)  # zones stay where they are, frame after frame
@@ -160,15 +159,14 @@ def pooled(mask: Alpha, log2_w: int, log2_h: int) -> Alpha:
     below, right = -mask.shape[0] % step_y, -mask.shape[1] % step_x
     if below or right:  # at the end of a picture of odd size
         mask = np.pad(mask, ((0, below), (0, right)))
-    result: Alpha = mask[::step_y, ::step_x]
-    for dy, dx in product(range(step_y), range(step_x)):
-        result = np.maximum(result, mask[dy::step_y, dx::step_x])
+    rows: Alpha = reduce(np.maximum, (mask[dy::step_y] for dy in range(step_y)))
+    result: Alpha = reduce(np.maximum, (rows[:, dx::step_x] for dx in range(step_x)))
     return result
 
 
 def stored(region: Region, orientation: Orientation, width: int, height: int) -> Region:
     """The region in the stored picture of `width` x `height` pixels."""
-    if isinstance(region, Whole):
+    if isinstance(region, Whole) or not (orientation.quarter_turns % 4 or orientation.mirrored):
         return region
     if isinstance(region, Polygon):
         return Polygon(tuple(_stored_point(x, y, orientation, width, height) for x, y in region.points))

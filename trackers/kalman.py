@@ -110,7 +110,7 @@ def between(before: State, after: State, gap_s: float, share: float) -> State:
     mean = np.concatenate([position, r * before.mean[4:] + s * after.mean[4:]])
     cov = r * before.cov + s * after.cov
     densities = np.square([ACCELERATION * _head(mean)] * 2 + [SCALING] * 2)
-    cov[range(4), range(4)] += densities * (gap_s * s * r) ** 3 / 3
+    cov.reshape(-1)[: 4 * 9 : 9] += densities * (gap_s * s * r) ** 3 / 3
     return State(mean, cov)
 
 
