@@ -26,7 +26,15 @@ from veilcast.pipeline.detectors.network import (
     kind_of,
 )
 from veilcast.pipeline.pixels import picture
-from veilcast.pipeline.schedule import Pass, Schedule, closest_passes, detail, detail_pass, quick_passes
+from veilcast.pipeline.schedule import (
+    MAX_ENLARGED,
+    Pass,
+    Schedule,
+    closest_passes,
+    detail,
+    detail_pass,
+    quick_passes,
+)
 from veilcast.trt_engines.engine import Engine
 from veilcast.trt_engines.models import Models
 from veilcast.trt_engines.open import open_engine
@@ -79,9 +87,9 @@ class FaceFinder:
         """The faces in a picture that has no neighbours to be found in: the closest look there is, but
         for its most costly pass where nothing that could be a small face was seen without it."""
         size = frame.displayed_size
-        found = self._candidates(frame, quick_passes(size))
+        found = self._candidates(frame, quick_passes(size, MAX_ENLARGED))
         if any(small(part, size) for part in found.values()):
-            for network, part in self._candidates(frame, detail_pass(size)).items():
+            for network, part in self._candidates(frame, detail_pass(size, MAX_ENLARGED)).items():
                 found[network] = joined([found[network], part])
         return _faces(found)
 
@@ -131,7 +139,7 @@ class FaceFinder:
 def small(seen: Candidates, size: tuple[int, int]) -> bool:
     """Whether one of what was seen in a picture of `size` is so small that there may be more like it."""
     sides = seen.boxes[:, 2:] - seen.boxes[:, :2]
-    scale = detail(size)[0] / size[0]
+    scale = detail(size, MAX_ENLARGED)[0] / size[0]
     return bool((np.sqrt(np.prod(sides, axis=1)) * scale < SMALL_PX).any())
 
 

@@ -8,7 +8,7 @@ from veilcast.config import Detect
 from veilcast.pipeline.detect import FaceFinder
 from veilcast.pipeline.detectors.network import CENTERFACE, YUNET, NetworkDetector
 from veilcast.pipeline.overload import Level
-from veilcast.pipeline.schedule import Pass, closest_passes, coarse, detail
+from veilcast.pipeline.schedule import MAX_ENLARGED, Pass, closest_passes, coarse, detail
 from veilcast.types import Face, Frame
 
 HALVED_PX = 1280 * 720  # above so many pixels the lightest look sees half the size
@@ -42,7 +42,7 @@ class LiveFinder(FaceFinder):
 def light_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
     """Both networks on large faces, the light one on those that show at the picture's own size."""
     width, height = min(size, detail(size))
-    return Pass(YUNET.name, (width, height)), Pass(CENTERFACE.name, coarse(size))
+    return Pass(YUNET.name, (width, height)), Pass(CENTERFACE.name, coarse(size, MAX_ENLARGED))
 
 
 def lightest_passes(size: tuple[int, int]) -> tuple[Pass, ...]:

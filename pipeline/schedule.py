@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil, sqrt
 
 from veilcast.config import Detect
 from veilcast.pipeline.detectors.network import CENTERFACE, YUNET
@@ -16,7 +17,8 @@ from veilcast.pipeline.detectors.network import CENTERFACE, YUNET
 DETAIL_PX = 1920 * 1088  # pixels of the picture in which faces of 12 px are found
 COARSE = 2  # how many times smaller each side of the one is in which faces may be large
 SLACK_S = Fraction(2, 1000)  # containers that count in milliseconds round the times of frames
-MAX_ENLARGED = 2.0  # more than this shows a network nothing new
+ENLARGED = 1.5  # at most, in a video: neighbouring frames show what one of them hides
+MAX_ENLARGED = 2.0  # where a look has to do alone; more than this shows a network nothing new
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Schedule:
         self._last = time
         if first:
             return closest_passes(size)
-        thorough = self._looks % self._settings.thorough_every == 0
+        thorough = self._looks % thorough_every(size, self._settings.thorough_every) == 0
         return thorough_passes(size) if thorough else quick_passes(size)
 
     def _is_due(self, time: Fraction) -> bool:
@@ -54,19 +56,27 @@ class Schedule:
         return passed is None or passed < 0 or passed >= Fraction(self._settings.look_s) - SLACK_S
 
 
+def thorough_every(size: tuple[int, int], most: int) -> int:
+    """Every how many looks is a thorough one: `most`, and fewer where the picture is small, as are its faces
+    then, and the better network costs less."""
+    width, height = detail(size)
+    return min(most, ceil(most * sqrt(width * height / DETAIL_PX)))
+
+
 def thorough_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
     """The better network on small faces: the light one has seen the frames before. Both on large ones."""
     return *detail_pass(size), *large_passes(size)
 
 
-def detail_pass(size: tuple[int, int]) -> tuple[Pass, ...]:
+def detail_pass(size: tuple[int, int], enlarged: float = ENLARGED) -> tuple[Pass, ...]:
     """The better network on small faces: what costs most."""
-    return (Pass(CENTERFACE.name, detail(size)),)
+    return (Pass(CENTERFACE.name, detail(size, enlarged)),)
 
 
-def large_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
+def large_passes(size: tuple[int, int], enlarged: float = ENLARGED) -> tuple[Pass, ...]:
     """Both networks on large faces: what is out of focus or in the dark is often seen by one alone."""
-    return Pass(CENTERFACE.name, coarse(size)), Pass(YUNET.name, coarse(size))
+    small = coarse(size, enlarged)
+    return Pass(CENTERFACE.name, small), Pass(YUNET.name, small)
 
 
 def closest_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
@@ -74,21 +84,21 @@ def closest_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
     return tuple(dict.fromkeys((*thorough_passes(size), *quick_passes(size))))
 
 
-def quick_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
+def quick_passes(size: tuple[int, int], enlarged: float = ENLARGED) -> tuple[Pass, ...]:
     """The light network on small faces, at a quarter of the cost; both on large ones."""
-    return Pass(YUNET.name, detail(size)), *large_passes(size)
+    return Pass(YUNET.name, detail(size, enlarged)), *large_passes(size, enlarged)
 
 
-def detail(size: tuple[int, int]) -> tuple[int, int]:
-    """The size at which small faces are looked for."""
+def detail(size: tuple[int, int], enlarged: float = ENLARGED) -> tuple[int, int]:
+    """The size at which small faces are looked for; `enlarged`: how many times the picture's at most."""
     width, height = size
-    scale = min(MAX_ENLARGED, (DETAIL_PX / (width * height)) ** 0.5)
+    scale = min(enlarged, (DETAIL_PX / (width * height)) ** 0.5)
     # a little smaller is as good, and the picture itself needs no scaling
     scale = 1.0 if 1.0 <= scale < 1.1 else scale
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def coarse(size: tuple[int, int]) -> tuple[int, int]:
+def coarse(size: tuple[int, int], enlarged: float = ENLARGED) -> tuple[int, int]:
     """The size at which large faces are looked for."""
-    width, height = detail(size)
+    width, height = detail(size, enlarged)
     return max(1, width // COARSE), max(1, height // COARSE)

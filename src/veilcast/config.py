@@ -42,7 +42,7 @@ class Detect(Section):
         3,
         ge=1,
         le=100,
-        description="every how many looks the better network sees small faces too, which costs most",
+        description="every how many looks at most the better network sees small faces too: costs most",
     )
 
 

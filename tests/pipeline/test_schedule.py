@@ -8,7 +8,16 @@ from itertools import pairwise
 import pytest
 
 from veilcast.config import Detect
-from veilcast.pipeline.schedule import DETAIL_PX, Schedule, closest_passes, coarse, detail, thorough_passes
+from veilcast.pipeline.schedule import (
+    DETAIL_PX,
+    MAX_ENLARGED,
+    Schedule,
+    closest_passes,
+    coarse,
+    detail,
+    thorough_every,
+    thorough_passes,
+)
 
 SIZE = (1920, 1080)
 SETTINGS = Detect(look_s=0.2, thorough_every=3)
@@ -48,6 +57,15 @@ def test_every_third_look_is_thorough() -> None:
     assert [p == thorough_passes(SIZE) for p in every[1:]] == [False, False, True, False, False]
 
 
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((1920, 1080), 3), ((3840, 2160), 3), ((1280, 720), 3), ((640, 360), 2), ((320, 240), 1)],
+)
+def test_small_pictures_are_looked_at_thoroughly_more_often(size: tuple[int, int], expected: int) -> None:
+    assert thorough_every(size, 3) == expected
+    assert thorough_every(size, 1) == 1
+
+
 def test_every_look_sees_small_and_large_faces() -> None:
     schedule = Schedule(SETTINGS)
     for n in range(4):
@@ -60,7 +78,7 @@ def test_every_look_sees_small_and_large_faces() -> None:
     [
         ((1920, 1080), (1920, 1080)),
         ((1080, 1920), (1080, 1920)),
-        ((640, 360), (1280, 720)),  # twice as large: faces of 12 px become 24
+        ((640, 360), (960, 540)),  # half as large again: faces of 12 px become 18
         ((3840, 2160), (1928, 1084)),
     ],
 )
@@ -71,9 +89,14 @@ def test_small_pictures_are_enlarged_and_huge_ones_reduced(
     assert detail(size)[0] * detail(size)[1] <= DETAIL_PX * 1.01
 
 
+def test_a_picture_alone_is_enlarged_more() -> None:
+    assert detail((640, 360), MAX_ENLARGED) == (1280, 720)
+    assert detail(SIZE, MAX_ENLARGED) == detail(SIZE)
+
+
 def test_large_faces_are_looked_for_in_half_the_detail() -> None:
     assert coarse((1920, 1080)) == (960, 540)
-    assert coarse((640, 360)) == (640, 360)
+    assert coarse((640, 360)) == (480, 270)
     assert coarse((1, 1)) == (1, 1)
 
 
