@@ -3,6 +3,8 @@ backend of a processor, and builds for every GPU. A build is not a run."""
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,12 @@ import pytest
 from tests.trt_engines.shipped import OUTPUTS, inputs, module, onnx_bytes
 
 from veilcast.pipeline.engine_set import DETECTORS, READERS, ProductNetwork, detectors, generator, readers
+from veilcast.pipeline.generator_model import listed, read_manifest
 from veilcast.pipeline.studio import built_in
 from veilcast.trt_engines.build import profile
 from veilcast.trt_engines.canary import BF16, F32_PLAIN, ORT, Rung, error
 from veilcast.trt_engines.catalogue import ROLES
+from veilcast.trt_engines.convert.eight_bits import eight_bits
 from veilcast.trt_engines.engine import Engine, Model, Settings, Tensors, TensorSpec
 from veilcast.trt_engines.graphs import parted, unrolled
 from veilcast.trt_engines.models import Models
@@ -97,6 +101,36 @@ def right_faces() -> np.ndarray:
 
 def test_faces_of_bfloat16_are_those_of_float32(right_faces: np.ndarray) -> None:
     assert psnr(faces(BF16, inputs("unet", 3)), right_faces) > 45  # dB; measured: 59
+
+
+def eight_bit_faces(values: Tensors, change: Callable[[dict[str, np.ndarray]], None]) -> np.ndarray:
+    """As a processor runs the shipped networks, their scales changed."""
+    files = listed(built_in(), read_manifest(built_in()))
+    data = {}
+    for name in ("unet", "decoder"):
+        file = files[f"{name}.onnx"]
+        assert file.scales is not None
+        with np.load(io.BytesIO(file.scales.read()), allow_pickle=False) as found:
+            table = dict(found)
+        change(table)
+        data[name] = eight_bits(simplified(file.read()), table)
+    rung = BF16 if has_bf16() else F32_PLAIN
+    with opened(rung, data["unet"]) as unet, opened(rung, data["decoder"]) as decoder:
+        return generated(unet, decoder, values)
+
+
+def test_faces_in_eight_bits_are_those_of_float32(right_faces: np.ndarray) -> None:
+    assert psnr(eight_bit_faces(inputs("unet", 3), lambda table: None), right_faces) > 38  # dB; measured: 45
+
+
+def test_faces_by_wrong_scales_are_told_apart(right_faces: np.ndarray) -> None:
+    """The mutant of the test above."""
+
+    def cut_off(table: dict[str, np.ndarray]) -> None:
+        for name in table:
+            table[name] = table[name] / (4 if name.startswith("scale/") else 1)
+
+    assert psnr(eight_bit_faces(inputs("unet", 3), cut_off), right_faces) < 38
 
 
 def test_faces_of_bfloat16_are_of_the_same_persons(right_faces: np.ndarray) -> None:
