@@ -73,14 +73,14 @@ def cover_all(job: Json, on_frame: Callable[[str, int, int | None], None]) -> Js
     told), `candidates` (of people met before), `config`, `settings` (its digest), `models`, `journal`. One
     picture that fails is entered and does not stop the rest; weights that fail stop all. Raises ModelError.
     """
-    cv2.setNumThreads(1)  # there is one worker for each processor
+    cv2.setNumThreads(1)  # there is one worker for each processor, and so one thread for each network
     config = Config.model_validate(job["config"])
     source, folder, journal = (Path(job[key]) for key in ("source", "folder", "journal"))
     models = Models(Path(job["models"]) if job["models"] else None, fetch=not job["models"])
     with ExitStack() as stack:
         finder = stack.enter_context(open_detector(config.detect, models, config.device))
         synthetic = config.cover.replacewith == "synthetic"
-        network = partial(open_engine, device=config.device)
+        network = partial(open_engine, device=config.device, threads=1)
         studio = stack.enter_context(Studio(config.synthetic, models, network)) if synthetic else None
         tools = _Tools(finder, studio, config, dict(job["candidates"]))
         for number, (name, person) in enumerate(zip(job["names"], job["people"], strict=True)):

@@ -184,7 +184,11 @@ def _seen_by_torch(buffer: FakeBuffer) -> FakeBuffer:
 
 def in_float(device: str) -> Callable[..., Any]:
     """open_engine whose networks have the very same answers on "cpu" and "cuda": ONNX Runtime in float32."""
-    exact = {"device": "cuda", "precision": "f32"} if device == "cuda" else {"backend": "onnxruntime"}
+    exact = (
+        {"device": "cuda", "precision": "f32"}
+        if device == "cuda"
+        else {"backend": "onnxruntime", "precision": "f32"}
+    )
 
     def opened(model: Any, **asked: Any) -> Any:
         return open_engine(model, **{**asked, "device": "cpu", **exact})
