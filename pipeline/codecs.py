@@ -83,7 +83,7 @@ DIGITS = tuple(str(n) for n in range(14))
 FAMILIES = {
     family.codec: family
     for family in (
-        # as good and about as large as the preset alone, a quarter less work, and a third less to decode
+        # as good and about as large as the preset alone, a fifth less work, and a third less to decode
         Family("h264", "libx264", "crf", 18, "superfast", presets=X26X_PRESETS, interlaced=True, delay=2,
                faster=("b-adapt=0", "no-cabac=1", "scenecut=0")),
         # rows of one picture that wait for each other leave a core idle: two pictures side by side instead

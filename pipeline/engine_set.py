@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from veilcast.pipeline.batches import SIZES
-from veilcast.pipeline.generator_model import read_manifest
+from veilcast.pipeline.generator_model import listed, read_manifest
 from veilcast.trt_engines.graphs import parted, unrolled
-from veilcast.trt_engines.models import ModelFile, Models
+from veilcast.trt_engines.models import Models
 from veilcast.trt_engines.simplify import simplified
 
 Shape = tuple[int, ...]
@@ -49,11 +49,8 @@ def generator(folder: Path) -> Iterator[ProductNetwork]:
     denoiser in two parts, what a track's identity decides alone, which is kept for the track's life, and
     the rest. Raises ModelMissing, ModelCorrupt."""
     manifest = read_manifest(folder)
-    found = {
-        Path(name).stem: ModelFile(folder / name, listed.sha256).read()
-        for name, listed in manifest.files.items()
-        if name.endswith(".onnx")
-    }
+    files = listed(folder, manifest)
+    found = {Path(name).stem: file.read() for name, file in files.items() if name.endswith(".onnx")}
     for name, data in found.items():
         yield ProductNetwork(name, data)
     yield ProductNetwork("sampler", unrolled(found["unet"], found["decoder"], manifest.times))

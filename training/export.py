@@ -18,9 +18,8 @@ from torch import nn
 from veilcast.diffusion.patch import GEOMETRY
 from veilcast.diffusion.readers import CoarseReader, Reader
 from veilcast.diffusion.weights import read_tensors, write_tensors
-from veilcast.pipeline.generator_model import CONSTANTS, read_manifest, scales_of
+from veilcast.pipeline.generator_model import CONSTANTS, listed, read_manifest, scales_of
 from veilcast.training import networks
-from veilcast.trt_engines.models import ModelFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -100,11 +99,11 @@ def adopt(folder: Path, settings: Settings, weights: Path) -> list[str]:
     """A shipped model's networks as finished ones of a run: what training goes on from where only the product
     is at hand. Parts that a model folder does not hold (the encoder of the Identity VAE, the reader's other
     heads) begin anew when their phase is run. Returns their names. Raises ModelMissing, ModelCorrupt."""
-    manifest, taken = read_manifest(folder), []
+    files, taken = listed(folder, read_manifest(folder)), []
     for file, name in NETWORKS.items():
-        if file in manifest.files:
+        if file in files:
             net = networks.build(name, settings)
-            read_back(ModelFile(folder / file, manifest.files[file].sha256).read(), _part(net))
+            read_back(files[file].read(), _part(net))
             networks.save(net, weights, name)
             taken.append(name)
     constants = read_tensors(folder / CONSTANTS)
@@ -119,9 +118,8 @@ def average(folder: Path, settings: Settings, weights: Path, share: float = 0.5)
     by weight (Wortsman et al. 2022, a soup of two). Where one began at the other's weights it keeps what both
     have learned, and most of what the losses of recognition did to faces averages out.
     Raises ModelMissing, ModelCorrupt."""
-    listed = read_manifest(folder).files["unet.onnx"]
     other = networks.build("unet", settings)
-    read_back(ModelFile(folder / "unet.onnx", listed.sha256).read(), other)
+    read_back(listed(folder, read_manifest(folder))["unet.onnx"].read(), other)
     own = networks.load("unet", settings, weights)
     theirs = other.state_dict()
     mean = {
@@ -201,6 +199,6 @@ def write_model(
         values |= {f"latent_{k}": v for k, v in fitted.items()}
     write_tensors(folder / CONSTANTS, values)
     files = sorted(p for p in folder.iterdir() if p.suffix in {".onnx", ".safetensors", ".npz"})
-    listed = {p.name: {"sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in files}
-    manifest = {"format": 1, **asdict(about), "files": listed}
+    hashes = {p.name: {"sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in files}
+    manifest = {"format": 1, **asdict(about), "files": hashes}
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")

@@ -16,6 +16,7 @@ from veilcast.pipeline.studio import built_in
 OUTPUTS = {
     "unet": "clean",
     "decoder": "rgb",
+    "closeup": "rgb",
     "identity": "identity",
     "expression": "blendshapes",
     "coarse": "coarse",
@@ -57,6 +58,7 @@ def inputs(name: str, count: int, seed: int = 1) -> dict[str, np.ndarray]:
             "identity": person / np.linalg.norm(person, axis=1, keepdims=True),
         },
         "decoder": lambda: {"latent": normal(32, 16, 16)},
+        "closeup": lambda: {"latent": normal(32, 16, 16)},
         "identity": lambda: {"z": normal(64), "coarse": normal(3)},
         "expression": lambda: {"landmarks": rng.uniform(0, 1, (count, 478, 2)).astype(np.float32)},
         "coarse": lambda: {"rgb": np.stack([face] * count) + normal(3, 128, 128) / 20},
