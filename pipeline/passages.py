@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from veilcast.config import Tracking
 from veilcast.trackers.base import Observation
-from veilcast.trackers.smoothing import smooth, unknown
+from veilcast.trackers.smoothing import Forward, backward, unknown
 from veilcast.types import Box, Track, TrackState
 
 PASSAGE_FRAMES = 6000
@@ -25,7 +25,7 @@ class Passages:
     """Takes observations in order, gives the tracks of each frame in order, some frames later.
 
     settings, strong: as `smooth`; size: (width, height) of the displayed picture; frames: how many
-    are smoothed at a time where there is no cut.
+    are smoothed at a time where there is no cut. The forward pass is done as they come, beside the search.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class Passages:
         self._told = 0  # of `_seen`, those whose tracks were given; they are context now
         self._last: tuple[Track, ...] = ()  # as given, of the frame `_told - 1`
         self._ids = UNSEEN
+        self._forward = self._begun()
 
     def push(self, observation: Observation) -> list[tuple[Track, ...]]:
         """The tracks of the frames that are settled now, in order; mostly none."""
@@ -46,16 +47,26 @@ class Passages:
         if observation.cut:
             told = self.flush()
         self._seen.append(observation)
+        self._forward.see(observation)
         settled = self._before(observation)
         if settled - self._told >= self._frames:
             told += self._settle(settled)
+            self._forward = self._begun()
         return told
 
     def flush(self) -> list[tuple[Track, ...]]:
         """The tracks of all frames that are left: at a cut and at the end."""
         told = self._settle(len(self._seen))
         self._seen, self._told, self._last = [], 0, ()
+        self._forward = self._begun()
         return told
+
+    def _begun(self) -> Forward:
+        """The forward pass over what is in `_seen`."""
+        forward = Forward(self._settings, self._size, self._strong)
+        for observation in self._seen:
+            forward.see(observation)
+        return forward
 
     def _reach_s(self) -> float:
         """How far the cover of a frame depends on others, with room to spare."""
@@ -71,7 +82,7 @@ class Passages:
         """Gives the tracks up to frame `end` of `_seen` and forgets what no later frame depends on."""
         if end <= self._told:
             return []
-        placed = smooth(self._seen, self._settings, self._size, self._strong)
+        placed = backward(self._forward.lives(), self._seen, self._settings, self._size)
         blind = unknown(self._seen, self._settings)
         names = self._names(placed[self._told - 1] if self._told else ())
         told = []

@@ -63,9 +63,9 @@ class Beside:
 
     def _place(self, life: Life, index: int, time: Fraction, later: int) -> Track | None:
         misses = max(0, life.misses - later)
-        return place(
-            self._path(life), index, time, misses, self._settings, self._size, self._settings.coast_s
-        )
+        path, settings = self._path(life), self._settings
+        time_s = float(time - path.hits[0].time)
+        return place(path, index, time_s, misses, settings, self._size, settings.coast_s)
 
     def _path(self, life: Life) -> Path:
         """Smoothed again only where there is a new detection."""

@@ -46,7 +46,7 @@ def size_px(state: State) -> float:
 
 
 def box_of(state: State) -> Box:
-    x, y, log_w, log_h = (float(value) for value in state.mean[:4])
+    x, y, log_w, log_h = state.mean[:4].tolist()
     half_w, half_h = exp(log_w) / 2, exp(log_h) / 2
     return Box(x - half_w, y - half_h, x + half_w, y + half_h)
 

@@ -67,10 +67,12 @@ class Life:
 
     def is_over(self, time: Fraction, settings: Tracking, size: tuple[int, int]) -> bool:
         """Whether it is given up. A track that nobody looked for is not."""
+        if self.misses == 0:
+            return False
         patience_s = settings.coast_s if self.confirmed else settings.lone_s
         if self._is_lost(time, settings, size):
             patience_s += settings.hold_s
-        return self.misses > 0 and time - self.last.time > patience_s
+        return time - self.last.time > patience_s
 
     def snapshot(self, index: int, time: Fraction, settings: Tracking, size: tuple[int, int]) -> Track:
         if self.last.index == index:

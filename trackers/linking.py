@@ -22,6 +22,7 @@ def extend_back(lives: Sequence[Life], observations: Sequence[Observation], sett
     """Adds to the start of each track the weak detections that led up to it and that the forward pass
     could not use, because no track was there yet."""
     position = {seen.index: n for n, seen in enumerate(observations)}
+    reach = Fraction(settings.lead_s)
     used = {id(hit.face) for life in lives for hit in life.hits}
     for life in lives:
         first = life.hits[0]
@@ -30,16 +31,17 @@ def extend_back(lives: Sequence[Life], observations: Sequence[Observation], sett
             continue
         state = _state_at_start(life)
         for seen in (observations[m] for m in range(n - 1, -1, -1)):
-            if life.hits[0].time - seen.time > Fraction(settings.lead_s):
+            if life.hits[0].time - seen.time > reach:
                 break
             faces = [face for face in seen.faces or () if id(face) not in used]
-            earlier = kalman.predict(state, float(seen.time - life.hits[0].time))
-            face = _nearest(earlier, faces)
-            if face is not None:
-                state = kalman.update(earlier, face.box)
-                life.hits.insert(0, Hit(seen.index, seen.time, face, face.box))
-                life.seen += 1
-                used.add(id(face))
+            if faces:
+                earlier = kalman.predict(state, float(seen.time - life.hits[0].time))
+                face = _nearest(earlier, faces)
+                if face is not None:
+                    state = kalman.update(earlier, face.box)
+                    life.hits.insert(0, Hit(seen.index, seen.time, face, face.box))
+                    life.seen += 1
+                    used.add(id(face))
             if seen.cut:
                 break
 

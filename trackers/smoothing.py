@@ -1,6 +1,6 @@
 """Backward in time: cover that leads and lags every detection.
 
-`smooth` has the whole file; a stream has what beside.py remembers. Both place each track in a frame with
+`backward` has the whole file; a stream has what beside.py remembers. Both place each track in a frame with
 `place`, from the detections before and after it.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate
-from math import hypot
+from math import hypot, lcm
 
 from veilcast.config import Tracking
 from veilcast.trackers import kalman
@@ -94,7 +94,7 @@ class Path:
 def place(
     path: Path,
     index: int,
-    time: Fraction,
+    time_s: float,
     misses: int,
     settings: Tracking,
     size: tuple[int, int],
@@ -102,9 +102,9 @@ def place(
 ) -> Track | None:
     """The track in one frame; None where it is not there, or has left the picture.
 
-    misses: looked-at frames since its last detection; lag_s: how long it is carried after the last one.
+    time_s: from the path's first detection on; misses: looked-at frames since its last detection; lag_s: how
+    long it is carried after the last one.
     """
-    time_s = float(time - path.hits[0].time)
     if time_s < -path.lead_s(settings) - EQUAL_S:
         return None
     late_s = time_s - path.times[-1] - EQUAL_S
@@ -124,36 +124,65 @@ def place(
     return Track(path.id, cover, moved(hit.face.landmarks, hit.face.box, box), kind, misses)
 
 
+class Forward:
+    """The forward pass over observations as they come: all tracks with all their detections."""
+
+    def __init__(self, settings: Tracking, size: tuple[int, int], strong: float = 0.0) -> None:
+        self._ended: list[Life] = []
+        self._tracker = KalmanTracker(settings, size, strong, history=None, retired=self._ended.append)
+
+    def see(self, seen: Observation) -> None:
+        if seen.cut:
+            self._tracker.cut()
+        self._tracker.advance(seen.index, seen.time, seen.faces)
+
+    def lives(self) -> list[Life]:
+        """All tracks, in the order of their ids; they end here."""
+        self._tracker.cut()
+        return sorted(self._ended, key=lambda life: life.id)
+
+
 def smooth(
     observations: Sequence[Observation], settings: Tracking, size: tuple[int, int], strong: float = 0.0
 ) -> list[tuple[Track, ...]]:
-    """The tracks in every frame of a whole file, in the order of `observations`.
+    """The tracks in every frame of a whole file, in the order of `observations`."""
+    forward = Forward(settings, size, strong)
+    for seen in observations:
+        forward.see(seen)
+    return backward(forward.lives(), observations, settings, size)
 
-    Forward association, then back along weak detections, gaps bridged, each track smoothed (RTS),
-    led by `lead_s`, lagged by `lag_s`, both `doubt_s` where it was never seen clearly; nothing crosses a
-    hard cut.
+
+def backward(
+    lives: list[Life], observations: Sequence[Observation], settings: Tracking, size: tuple[int, int]
+) -> list[tuple[Track, ...]]:
+    """The tracks in every frame, from those of the forward pass over the same observations.
+
+    They go back along weak detections, gaps are bridged, each is smoothed (RTS), led by `lead_s`, lagged by
+    `lag_s`, both `doubt_s` where it was never seen clearly; nothing crosses a hard cut.
     """
     doubtful = settings.model_copy(update=dict.fromkeys(("lead_s", "lag_s", "lone_s"), settings.doubt_s))
-    lives = follow(observations, settings, size, strong)
     extend_back(lives, observations, settings)
     paths = [Path.of(life) for life in bridge(lives, settings)]
     placed: list[list[Track]] = [[] for _ in observations]
-    times_s = [float(seen.time - observations[0].time) for seen in observations]
+    # in whole ticks: their differences are exact, and a fraction costs as much as all else together
+    scale = lcm(*(seen.time.denominator for seen in observations))
+    ticks = [int(seen.time * scale) for seen in observations]
     looks = list(accumulate(seen.faces is not None for seen in observations))
     segments = list(accumulate(seen.cut for seen in observations))
     position = {seen.index: n for n, seen in enumerate(observations)}
     for path in paths:
         spans = settings if path.clear else doubtful
         hits = [position[hit.index] for hit in path.hits]
-        for n in range(bisect_right(times_s, times_s[hits[0]] - path.lead_s(spans) - 1), len(times_s)):
+        start = ticks[hits[0]]
+        for n in range(bisect_right(ticks, start - (path.lead_s(spans) + 1) * scale), len(ticks)):
             if segments[n] != path.segment:
                 if segments[n] > path.segment:
                     break
                 continue
             before = bisect_right(hits, n)
             misses = looks[n] - looks[hits[before - 1]] if before else 0
-            seen = observations[n]
-            track = place(path, seen.index, seen.time, misses, spans, size, spans.lag_s)
+            time_s = (ticks[n] - start) / scale
+            track = place(path, observations[n].index, time_s, misses, spans, size, spans.lag_s)
             if track is not None:
                 placed[n].append(track)
             elif n > hits[-1]:
@@ -176,17 +205,3 @@ def unknown(observations: Sequence[Observation], settings: Tracking) -> list[boo
             if last is not None and last[0] == scenes[n] and abs(seen.time - last[1]) <= reach:
                 near[n] = True
     return [not known for known in near]
-
-
-def follow(
-    observations: Sequence[Observation], settings: Tracking, size: tuple[int, int], strong: float
-) -> list[Life]:
-    """The forward pass: all tracks with all their detections, in the order of their ids."""
-    lives: list[Life] = []
-    tracker = KalmanTracker(settings, size, strong, history=None, retired=lives.append)
-    for seen in observations:
-        if seen.cut:
-            tracker.cut()
-        tracker.advance(seen.index, seen.time, seen.faces)
-    tracker.cut()
-    return sorted(lives, key=lambda life: life.id)
