@@ -118,7 +118,7 @@ class CloseUpPhase:
         return pictures(self.tools, self.critic, made, rgb)
 
     def _pictures(self, rows: Tensor, mirrored: bool = False) -> Tensor:
-        rgb = self.large._get("patch", rows).permute(0, 3, 1, 2).float() / 127.5 - 1
+        rgb = self.large.pictures(rows)
         return rgb.flip(3) if mirrored else rgb
 
     def _latents(self, rgb: Tensor) -> Tensor:

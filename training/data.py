@@ -94,9 +94,9 @@ class Faces:
     def batch(self, rows: Int[Tensor, " n"], generator: torch.Generator, mirrored: bool = False) -> Batch:
         pick = torch.randint(self.partners.shape[1], (len(rows),), generator=generator).to(rows.device)
         other = self.partners[rows, pick]
-        rgb = self._get("patch", rows).permute(0, 3, 1, 2).float() / 127.5 - 1
+        rgb = self.pictures(rows)
         batch = Batch(
-            rgb=rgb.contiguous(),
+            rgb=rgb,
             hidden=self._hidden(rows, rgb.shape[-1]),
             geometry=self._get("geometry", rows).float(),
             coarse=self._get("coarse", rows).float(),
@@ -115,6 +115,10 @@ class Faces:
     def latents(self, rows: Int[Tensor, " n"], mirrored: bool = False) -> Float[Tensor, "n c a a"] | None:
         name = "latent_mirrored" if mirrored else "latent"
         return self._get(name, rows).float() if name in self.arrays else None
+
+    def pictures(self, rows: Int[Tensor, " n"]) -> Float[Tensor, "n 3 s s"]:
+        """In [-1, 1]."""
+        return (self._get("patch", rows).permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous()
 
     def _get(self, name: str, rows: Int[Tensor, " n"]) -> Tensor:
         array = self.arrays[name]

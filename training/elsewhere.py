@@ -32,8 +32,10 @@ SHARES = {
     "autoencoder": 0.2,
     "identity": 0.03,
     "diffusion": 0.36,
-    "distill": 0.25,
-    "closeup": 0.07,
+    "distill": 0.2,
+    "closeup": 0.05,
+    "polish": 0.05,
+    "polish_closeup": 0.02,
 }
 PART = 15 << 20  # bytes
 CONFIG = Path(__file__).parent / "configs" / "gpu.toml"
@@ -55,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
     tools = open_pack(options.pack, settings, out, options.device, options.workers, options.limit)
     say(f"opened {len(tools.faces.train)} training faces in {time.monotonic() - started:.0f} s")
     for name, minutes in lengths(options.phases, options.minutes - (time.monotonic() - started) / 60).items():
-        if name == "closeup" and tools.large is None:
+        if "closeup" in name and tools.large is None:
             continue
         run = limited(getattr(settings, name), minutes=minutes, steps=options.steps, batch=options.batch)
         run_phase(name, tools, out, run, say)

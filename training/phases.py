@@ -14,6 +14,7 @@ from veilcast.training.diffusion import DiffusionPhase
 from veilcast.training.distill import DistillPhase
 from veilcast.training.identity import IdentityPhase
 from veilcast.training.loop import Phase, Trainer, seeded, train
+from veilcast.training.polish import CloseUpPolishPhase, PolishPhase
 from veilcast.training.reader import ExpressionPhase, ReaderPhase
 from veilcast.training.tools import Tools
 
@@ -30,6 +31,8 @@ PHASES: dict[str, Callable[[Tools], Phase]] = {
     "diffusion": DiffusionPhase,
     "distill": DistillPhase,
     "closeup": CloseUpPhase,
+    "polish": PolishPhase,
+    "polish_closeup": CloseUpPolishPhase,
 }
 
 LATENT_PHASES = ("autoencoder", "diffusion", "distill")

@@ -110,8 +110,7 @@ class ExpressionPhase:
             side = faces.arrays["patch"].shape[1]
             return faces._get("landmarks", rows)[:, :, :2] / side, shapes
         with torch.no_grad():
-            rgb = faces._get("patch", rows).permute(0, 3, 1, 2).float() / 127.5 - 1
-            return find(self.tools.mesh, rgb)[:, :, :2], shapes
+            return find(self.tools.mesh, faces.pictures(rows))[:, :, :2], shapes
 
     def critic_loss(self) -> Tensor:
         raise NotImplementedError("readers have no adversary")

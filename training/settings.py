@@ -63,6 +63,7 @@ class Weights:
     lpips: float = 1.0
     adversarial: float = 0.1  # the decoders' adversary
     realness: float = 0.06  # the few-step phase's adversary
+    polish: float = 0.2  # that of the decoders' last phase
     latents: float = 1.0  # 0: the encoder, which serves training alone, is left out
     identity: float = 0.2
     geometry: float = 0.15
@@ -93,6 +94,8 @@ class Settings:
     diffusion: Run = Run(batch=32)
     distill: Run = Run(batch=16, rate=1e-4)
     closeup: Run = Run(batch=8)
+    polish: Run = Run(batch=16, rate=1e-4)
+    polish_closeup: Run = Run(batch=8, rate=1e-4)
     expression: Run = Run(batch=256, rate=1e-3, steps=4000)
     shares: dict[str, float] = field(default_factory=dict)  # of the minutes of a run of all phases
 

@@ -99,7 +99,7 @@ def test_every_phase_runs_with_torch_numpy_and_pillow_alone(pack: Path, tmp_path
     out = tmp_path / "run"
     said = run(pack, out, "--steps", str(steps))
     figures = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
-    assert {f["phase"] for f in figures} == set(elsewhere.SHARES) - {"closeup"}
+    assert {f["phase"] for f in figures} == set(elsewhere.SHARES) - {"closeup", "polish_closeup"}
     shards = sorted(out.glob("weights-*.safetensors"))
     assert shards
     assert all(shard.stat().st_size <= 15 << 20 for shard in shards)

@@ -85,6 +85,8 @@ for _name, _what in {
     "diffusion": "The denoiser.",
     "distill": "The denoiser in one or two steps, obeying its command.",
     "closeup": "The 256 px decoder.",
+    "polish": "The decoder on what the few-step network draws.",
+    "polish_closeup": "The same of the 256 px decoder.",
 }.items():
     _phase(_name, _what)
 
@@ -151,26 +153,32 @@ def export(
     out: Annotated[Path, typer.Option("--out", help="the model folder")],
     cache: Cache,
     config: Config = None,
+    models: Weights = None,
     licence: Annotated[str, typer.Option(help="the terms of these weights, said once by `run`")] = RESEARCH,
     steps: Annotated[int, typer.Option(min=1, help="of the sampler, each of which costs the same")] = 1,
 ) -> None:
-    """Write finished weights as a model folder that `veilcast run --model` takes. Where nncf is installed,
-    what processors run them in eight bits by is measured too."""
+    """Write finished weights as a model folder that `veilcast run --model` takes, with what is measured on
+    renderings: how strongly they answer, and where nncf is installed what they are run in eight bits by."""
     from importlib.util import find_spec
 
     from veilcast.diffusion.schedule import times
+    from veilcast.training import mesh
     from veilcast.training.export import About, write_model
     from veilcast.training.open import constants
+    from veilcast.training.response import response
+    from veilcast.trt_engines.models import Models
 
     about = About(out.name, licence, tuple(times(steps)))
     settings, weights = _settings(config), run / "weights"
+    finder = mesh.from_onnx(Models(models, fetch=models is None).bytes("landmarks478"))
+    values = constants(cache) | response(cache, settings, weights, mesh.Mesh(finder).eval())
     if find_spec("nncf") is None:
-        write_model(out, settings, weights, constants(cache), about)
+        write_model(out, settings, weights, values, about)
         typer.echo(f"wrote {out}, without scales for eight bits: pip install 'veilcast[int8]'")
         return
     from veilcast.training.eight_bits import measured
 
-    write_model(out, settings, weights, constants(cache), about, measured(cache, settings, weights))
+    write_model(out, settings, weights, values, about, measured(cache, settings, weights))
     typer.echo(f"wrote {out}")
 
 

@@ -1,0 +1,95 @@
+"""The decoders learn on personas: they stay the faces they were, in surroundings that are photographs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tests.training import toy
+
+from veilcast.diffusion.weights import read_tensors
+from veilcast.training import networks, perceptual
+from veilcast.training.data import Faces, assemble
+from veilcast.training.polish import CloseUpPolishPhase, PolishPhase
+from veilcast.training.sets import from_cache
+from veilcast.training.settings import Settings, load
+from veilcast.training.tools import Tools
+
+READY = ("unet", "decoder", "closeup", "identity", "normaliser")
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
+    folder = tmp_path_factory.mktemp("polish")
+    (folder / "tiny.toml").write_text(toy.TINY)
+    settings = load(folder / "tiny.toml")
+    toy.cache(folder / "cache")
+    torch.manual_seed(0)
+    for name in READY:
+        networks.save(networks.build(name, settings), folder / "weights", name)
+    metric = perceptual.Lpips(read_tensors(toy.lpips(folder / "lpips.safetensors"))).eval()
+    unused = torch.nn.Identity()
+    return Tools(
+        from_cache(folder / "cache", latents=False),
+        replace(settings, measured=4),
+        folder / "weights",
+        unused,
+        metric,
+        unused,  # type: ignore[arg-type]
+        unused,  # type: ignore[arg-type]
+        large_faces(),
+    )
+
+
+def large_faces() -> Faces:
+    rng = np.random.default_rng(1)
+    arrays = {
+        "patch": rng.integers(0, 256, (8, 256, 256, 3), np.uint8),
+        "dlib": rng.standard_normal((8, 128)).astype(np.float32),
+    }
+    return assemble(arrays, [f"{n}" for n in range(8)], np.zeros(8, bool), np.arange(8), "cpu")
+
+
+@pytest.mark.parametrize("kind", [PolishPhase, CloseUpPolishPhase])
+def test_without_an_adversary_there_is_nothing_to_change(kind: type[PolishPhase], tools: Tools) -> None:
+    phase = kind(without_adversary(tools))
+    terms = phase.losses(torch.Generator().manual_seed(1), 2, 0)
+    assert phase.critic is None
+    assert {n: v.item() for n, v in terms.items()} == pytest.approx({"kept": 0.0, "colours": 0.0}, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", [PolishPhase, CloseUpPolishPhase])
+def test_the_adversary_moves_the_head_and_nothing_else(kind: type[PolishPhase], tools: Tools) -> None:
+    phase = kind(tools)
+    terms = phase.losses(torch.Generator().manual_seed(1), 2, 0)
+    torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+    assert any(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in phase.trained.parameters())
+    assert not any(p.requires_grad for p in (*phase.unet.parameters(), *phase.before.parameters()))
+    assert phase.critic_loss().item() > 0
+
+
+def test_the_adversary_sees_personas_in_their_photographs(tools: Tools) -> None:
+    phase = PolishPhase(tools)
+    batch = tools.faces.batch(tools.faces.train[:2], torch.Generator())
+    around = torch.cat([batch.rgb, batch.hidden], 1)
+    shown = phase._shown(torch.full_like(batch.rgb, 9.0), around)
+    outside, inside = batch.hidden.expand_as(shown) == 0, batch.hidden.expand_as(shown) == 1
+    assert bool(outside.any())
+    assert torch.equal(shown[outside], batch.rgb[outside])
+    assert bool((shown[inside] == 9).all())
+
+
+@pytest.mark.parametrize("kind", [PolishPhase, CloseUpPolishPhase])
+def test_a_head_that_was_not_moved_is_as_sharp_as_before(kind: type[PolishPhase], tools: Tools) -> None:
+    phase = kind(tools)
+    with torch.no_grad():
+        found = phase.measure(phase.trained.eval())
+        assert phase.sheet(phase.trained).ndim == 3
+    assert found == pytest.approx({"lpips_to_before": 0.0, "sharpness_over_before": 1.0}, abs=1e-5)
+
+
+def without_adversary(tools: Tools) -> Tools:
+    settings: Settings = replace(tools.settings, weights=replace(tools.settings.weights, polish=0.0))
+    return replace(tools, settings=settings)
