@@ -10,7 +10,8 @@
     expression.onnx         landmarks (n,478,2) in patch units -> blendshapes (n,52)
     coarse.onnx             rgb (n,3,128,128) in [-1, 1] -> age/100, gender, ITA/100 (n,3)
     NAME.scales.npz         what unet, decoder and closeup are run in eight bits by; optional
-    constants.safetensors   identity_mean, mean_mesh, fit, fit_bias, coarse_mean, coarse_factor
+    constants.safetensors   identity_mean, mean_mesh, fit, fit_bias, coarse_mean, coarse_factor; optional:
+                            expression_gain, expression_mean, by which commands are made stronger
 
 Only files that the manifest lists are read, and their hash is checked on the bytes that are loaded.
 """
@@ -44,6 +45,7 @@ MANIFEST, CONSTANTS = "manifest.json", "constants.safetensors"
 REQUIRED = ("unet.onnx", "decoder.onnx", "identity.onnx", "expression.onnx", "coarse.onnx", CONSTANTS)
 CLOSEUP = "closeup.onnx"
 PATCH_PX, CLOSEUP_PX = 128, 256
+MOST_ASKED = 1.3  # of a blendshape; faces of the training set have up to 1
 
 Open = Callable[[ModelFile], Engine]
 
@@ -72,11 +74,13 @@ class Constants:
     fit_bias: np.ndarray = field(repr=False)
     coarse_mean: np.ndarray = field(repr=False)
     coarse_factor: np.ndarray = field(repr=False)
+    expression_gain: np.ndarray = field(repr=False)
+    expression_mean: np.ndarray = field(repr=False)
 
     @classmethod
     def read(cls, file: ModelFile) -> Constants:
         file.read()
-        tensors = read_tensors(file.path)
+        tensors = {"expression_gain": np.ones(52), "expression_mean": np.zeros(52)} | read_tensors(file.path)
         size = tensors.get("identity_mean", np.zeros(0)).size
         shapes = {
             "identity_mean": (size,),
@@ -85,6 +89,8 @@ class Constants:
             "fit_bias": (3,),
             "coarse_mean": (3,),
             "coarse_factor": (3, 3),
+            "expression_gain": (52,),
+            "expression_mean": (52,),
         }
         for name, shape in shapes.items():
             if name not in tensors or tensors[name].shape != shape or not np.isfinite(tensors[name]).all():
@@ -131,10 +137,14 @@ class GeneratorModel:
             c.identity_mean, c.fit, c.fit_bias, c.coarse_mean, c.coarse_factor, decode, z_size
         )
 
-    def blendshapes(self, meshes: np.ndarray) -> np.ndarray:
-        """(n, 52) from meshes (n, 478, d) in units of the patch's side."""
+    def expression(self, meshes: np.ndarray) -> np.ndarray:
+        """What to ask for, so that a rendering has the blendshapes of meshes (n, 478, d) in units of the
+        patch's side: (n, 52). A rendering moves less than it is told to, so it is told more."""
         inputs = np.ascontiguousarray(meshes[:, :, :2], np.float32)
-        return next(iter(batches.run(self._expression, {"landmarks": inputs}).values()))
+        shapes = next(iter(batches.run(self._expression, {"landmarks": inputs}).values()))
+        mean, gain = self.constants.expression_mean, self.constants.expression_gain
+        asked: np.ndarray = np.clip(mean + gain * (shapes - mean), 0, MOST_ASKED).astype(np.float32)
+        return asked
 
     def coarse(self, patches: np.ndarray) -> np.ndarray:
         """(n, 3) age / 100, gender, ITA / 100 from patches (n, 128, 128, 3) uint8."""

@@ -175,9 +175,8 @@ class Studio:
         return cast(groups, space, self._key, nonce, self._policy, shape, known)
 
     def _synthesiser(self, personas: Mapping[int, Persona]) -> Synthesiser:
-        viewer = Viewer(
-            self._meshes, self._model.blendshapes, self._model.constants.mean_mesh, self._model.sides
-        )
+        mean_mesh, sides = self._model.constants.mean_mesh, self._model.sides
+        viewer = Viewer(self._meshes, self._model.expression, mean_mesh, sides)
         return Synthesiser(viewer, self._guard, self._recognisers, personas, self._counters)
 
     def told(self) -> dict[str, Any]:

@@ -30,7 +30,7 @@ _CLOSEUP_FROM_PX, _CLOSEUP_TO_PX = 200.0, 165.0  # of the picture under the patc
 _OTHERS = 1.3  # size of the ellipse that hides another face, in boxes
 
 Scene = tuple[Frame, tuple[Track, ...]]
-Blendshapes = Callable[[Float32[np.ndarray, "n 478 3"]], Float32[np.ndarray, "n 52"]]
+Expression = Callable[[Float32[np.ndarray, "n 478 3"]], Float32[np.ndarray, "n 52"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,8 @@ Seen = View | Veil | Refusal  # what became of one face
 class Life:
     """What is kept of a track from frame to frame."""
 
-    steady: OneEuro = field(default_factory=OneEuro)
+    place: OneEuro = field(default_factory=OneEuro)
+    manner: OneEuro = field(default_factory=lambda: OneEuro(cutoff_hz=5.0, beta=20.0))
     side: int = PATCH_PX
     rendered: tuple[warp.Pose, Rgb] | None = None  # the last full rendering that was accepted
 
@@ -74,7 +75,7 @@ class Viewer:
     """Networks and constants that views are made with. `sides`: what the model can render."""
 
     meshes: MeshFinder
-    blendshapes: Blendshapes = field(repr=False)
+    expression: Expression = field(repr=False)  # meshes -> what a rendering is asked for
     mean_mesh: Float64[np.ndarray, "478 3"] = field(repr=False)
     sides: tuple[int, ...] = (PATCH_PX,)
 
@@ -107,10 +108,12 @@ class Viewer:
         height_px = size_px(mesh.points)
         if height_px < MIN_FACE_PX or yaw(mesh.points) > MAX_YAW:
             return Veil(place, track)
-        points = life.steady(float(frame.time), mesh.points, height_px)
+        points, lively = (
+            steady(float(frame.time), mesh.points, height_px) for steady in (life.place, life.manner)
+        )
         side = life.side = self._side(points, life.side)
         others = [other.box for other in tracks if other.id != track.id]
-        return self._patched(place, frame, track, points, side, others)
+        return self._patched(place, frame, track, points, lively, side, others)
 
     def _side(self, points: Float64[np.ndarray, "478 3"], before: int) -> int:
         """Pixels of the patch: the close-up for a face that fills many pixels."""
@@ -126,20 +129,24 @@ class Viewer:
         frame: Frame,
         track: Track,
         points: Float64[np.ndarray, "478 3"],
+        lively: Float64[np.ndarray, "478 3"],
         side: int,
         others: Sequence[Box],
     ) -> View:
-        to_patch = patch.to_patch(points, side)
+        """`points` say steadily where the face is, `lively` what it does: a blink is over in three frames."""
+        to_patch, to_small = (patch.to_patch(points, size) for size in (side, PATCH_PX))
         source = crop_to_rgb(frame, to_patch, side)
         small = source
         if side != PATCH_PX:
             small = cv2.resize(source, (PATCH_PX, PATCH_PX), interpolation=cv2.INTER_AREA)
-        small_mesh, small_core = _hidden(points, track.box, PATCH_PX)
-        mesh, core = (small_mesh, small_core) if side == PATCH_PX else _hidden(points, track.box, side)
-        shapes = self.blendshapes((small_mesh / PATCH_PX)[None].astype(np.float32))[0]
-        geometry = patch.geometry(small_mesh, self.mean_mesh, shapes, PATCH_PX)
+        core = small_core = _hidden(points, track.box, to_small, PATCH_PX)
+        if side != PATCH_PX:
+            core = _hidden(points, track.box, to_patch, side)
+        moving = patch.move(lively, to_small)
+        shapes = self.expression((moving / PATCH_PX)[None].astype(np.float32))[0]
+        geometry = patch.geometry(patch.move(points, to_small), self.mean_mesh, shapes, PATCH_PX)
         hidden = _ellipses(others, to_patch, side)
-        near = _ellipses(others, patch.to_patch(points, PATCH_PX), PATCH_PX)
+        near = _ellipses(others, to_small, PATCH_PX)
         clear = averaged(small, near) if near.any() else small
         oval = blend.ellipse(track.box.scaled(likeness.OVAL), to_patch, side)
         lens = likeness.Lens(core, oval)
@@ -148,7 +155,7 @@ class Viewer:
             place,
             track,
             to_patch,
-            warp.Pose(frame.index, side, mesh, geometry[52:58]),
+            warp.Pose(frame.index, side, moving * (side / PATCH_PX), geometry[52:58]),
             core,
             averaged(source, np.maximum(core, hidden)),
             hidden,
@@ -162,16 +169,12 @@ def _extent(box: Box) -> float:
     return max(box.width, box.height)
 
 
-def _hidden(
-    points: Float64[np.ndarray, "478 3"], box: Box, side: int
-) -> tuple[Float64[np.ndarray, "478 3"], likeness.Mask]:
-    """The mesh in its patch, and what is to be replaced there: what the mesh spans and, where a turned head
-    has more to hide, what its track must have under the mask."""
-    affine = patch.to_patch(points, side)
-    mesh = patch.move(points, affine)
-    return mesh, np.maximum(
-        patch.mask(mesh, side), blend.ellipse(box.scaled(blend.FACE_IN_BOX), affine, side)
-    )
+def _hidden(points: Float64[np.ndarray, "478 3"], box: Box, affine: Affine, side: int) -> likeness.Mask:
+    """What is to be replaced in a patch: what the mesh spans and, where a turned head has more to hide, what
+    its track must have under the mask."""
+    spanned = patch.mask(patch.move(points, affine), side)
+    hidden: likeness.Mask = np.maximum(spanned, blend.ellipse(box.scaled(blend.FACE_IN_BOX), affine, side))
+    return hidden
 
 
 def averaged(rgb: Rgb, hidden: likeness.Mask) -> Rgb:

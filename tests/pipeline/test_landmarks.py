@@ -12,6 +12,7 @@ from veilcast.diffusion import patch
 from veilcast.errors import EngineError
 from veilcast.pipeline import batches
 from veilcast.pipeline.landmarks import MeshFinder, OneEuro, five_points, mouth_and_lids, size_px, yaw
+from veilcast.pipeline.views import Life
 
 
 def test_a_mesh_lies_where_the_five_points_are() -> None:
@@ -117,3 +118,18 @@ def test_yaw_is_how_far_the_head_is_turned(degrees: float) -> None:
 def test_openings_do_not_depend_on_distance() -> None:
     assert mouth_and_lids(mesh(100.0)) == pytest.approx(mouth_and_lids(mesh(400.0)), rel=1e-5)
     assert size_px(mesh(400.0)) == pytest.approx(4 * size_px(mesh(100.0)))
+
+
+def test_a_blink_of_three_frames_is_seen_although_the_face_stands_still() -> None:
+    """At 25 frames a second; lids move by a thirtieth of the face, its place by a hundredth of that."""
+    rng = np.random.default_rng(0)
+    open_, shut = 0.04, 0.007
+    lids = np.array([open_] * 25 + [shut] * 3 + [open_] * 22)
+    life = Life()
+    followed, steady = [], []
+    for n, lid in enumerate(lids):
+        points = np.array([[0.0, 0.0], [0.0, lid]]) + 0.0003 * rng.standard_normal((2, 2))
+        followed.append(life.manner(n / 25, points, 1.0)[1, 1])
+        steady.append(life.place(n / 25, points, 1.0)[0, 0])
+    assert min(followed) < shut + 0.15 * (open_ - shut)
+    assert np.std(steady[10:]) < 0.0002

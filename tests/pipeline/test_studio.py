@@ -28,11 +28,12 @@ from tests.pipeline.tiny_model import write_manifest, write_model
 
 from veilcast.config import Config, Cover, Limits, Synthetic
 from veilcast.diffusion.draw import gaussian
+from veilcast.diffusion.weights import read_tensors, write_tensors
 from veilcast.errors import ConfigError, EngineError, ModelCorrupt, ModelMissing
 from veilcast.pipeline.cover import cover, regions
 from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.generate import Generator, Job, Rendering
-from veilcast.pipeline.generator_model import GeneratorModel
+from veilcast.pipeline.generator_model import CONSTANTS, MOST_ASKED, GeneratorModel
 from veilcast.pipeline.plan import Plan
 from veilcast.pipeline.stages import planned, render_file
 from veilcast.pipeline.studio import Studio
@@ -197,11 +198,27 @@ def test_the_same_job_gives_the_same_rendering_and_another_identity_another(fold
 def test_candidates_of_the_folder_are_people_of_its_space(folder: Path) -> None:
     with GeneratorModel(folder, opened) as model:
         people, _ = model.space().people([bytes([n]) * 32 for n in range(64)])
-        blend = model.blendshapes(np.zeros((3, 478, 3), np.float32))
+        blend = model.expression(np.zeros((3, 478, 3), np.float32))
         coarse = model.coarse(np.zeros((3, 128, 128, 3), np.uint8))
     assert np.linalg.norm(people, axis=1) == pytest.approx(np.ones(64))
     assert np.abs(people @ people.T)[~np.eye(64, dtype=bool)].mean() < 0.3
     assert (blend.shape, coarse.shape) == ((3, 52), (3, 3))
+
+
+def test_an_expression_is_asked_for_more_strongly_by_what_renderings_lose(
+    folder: Path, tmp_path: Path
+) -> None:
+    meshes = np.random.default_rng(0).random((1, 478, 3)).astype(np.float32)
+    with GeneratorModel(folder, opened) as model:
+        plain = model.expression(meshes)
+    target = copied(folder, tmp_path)
+    values = read_tensors(target / CONSTANTS)
+    gain, mean = np.full(52, 1.5, np.float32), np.full(52, 0.5, np.float32)
+    write_tensors(target / CONSTANTS, {**values, "expression_gain": gain, "expression_mean": mean})
+    write_manifest(target)
+    with GeneratorModel(target, opened) as model:
+        asked = model.expression(meshes)
+    assert asked == pytest.approx(np.clip(0.5 + 1.5 * (plain - 0.5), 0, MOST_ASKED), abs=1e-5)
 
 
 # what is wrong with a folder is told before any work
