@@ -51,7 +51,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Veil:
-    """A face too small or too far turned for a persona: it gets a few average colours."""
+    """A face too small or too far turned for a persona, or hidden: it gets a few average colours."""
 
     place: int
     track: Track
@@ -104,7 +104,7 @@ class Viewer:
         life: Life,
     ) -> Seen:
         if mesh is None or not mesh.presence >= PRESENCE:
-            return Refusal("no face found")
+            return Veil(place, track)
         height_px = size_px(mesh.points)
         if height_px < MIN_FACE_PX or yaw(mesh.points) > MAX_YAW:
             return Veil(place, track)

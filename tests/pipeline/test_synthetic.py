@@ -361,6 +361,18 @@ def test_small_faces_are_veiled_by_a_few_colours() -> None:
     assert stream.counters.snapshot() == {"faces veiled": 1}
 
 
+def test_a_face_that_no_mesh_is_found_in_is_veiled_in_that_frame_alone() -> None:
+    scenes = clip(3)
+    seen, tracks = scenes[1]
+    flat = tuple(np.full_like(plane, 120) for plane in seen.planes)  # something is in front of everybody
+    stream = world(Honest())
+    shown = show(stream, [scenes[0], (replace(seen, planes=flat), tracks), scenes[2]])
+    assert not any(solid(picture, face) for picture in shown for face in tracks)
+    counts = stream.counters.snapshot()
+    assert counts["faces veiled"] == len(tracks)
+    assert counts["faces generated"] + counts.get("faces carried", 0) == 2 * len(tracks)
+
+
 def test_damaged_frames_have_no_synthetic_faces() -> None:
     shown, tracks = clip(1)[0]
     stream = world(Honest())
