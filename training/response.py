@@ -43,10 +43,14 @@ def response(cache: Path, settings: Settings, weights: Path, mesh: Mesh) -> dict
 
 
 def gains(asked: Float[np.ndarray, "n 52"], shown: Float[np.ndarray, "n 52"]) -> Float32[np.ndarray, " 52"]:
-    """One over the slope of the least-squares line from what was asked to what was shown, 1 to MOST."""
-    spread, both = asked.var(0), ((asked - asked.mean(0)) * (shown - shown.mean(0))).mean(0)
-    slope = np.where(spread > STILL**2, both / np.maximum(spread, STILL**2), 1)
-    return np.clip(1 / np.maximum(slope, 1 / MOST), 1, MOST).astype(np.float32)
+    """One over the slope of the least-squares line from what was asked to what was shown, 1 to MOST; 1 where
+    nothing moves, or moves the other way."""
+    centred, answer = asked - asked.mean(0), shown - shown.mean(0)
+    moves = (centred**2).mean(0)
+    slope = (centred * answer).mean(0) / np.maximum(moves, STILL**2)
+    found = np.where((moves > STILL**2) & (slope > 0), 1 / np.maximum(slope, 1 / MOST), 1)
+    result: Float32[np.ndarray, " 52"] = np.clip(found, 1, MOST).astype(np.float32)
+    return result
 
 
 def answers(
