@@ -1,14 +1,13 @@
 """Frames -> packets. With decode.py the only user of av.
 
 Only a `SafeFrame` is ever encoded; packets of the source's video never are. The encoder counts frames;
-the muxer gets the source's own time stamps back, so that no encoder's idea of time matters.
+the muxer gets the source's own times back (timeline.py).
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -47,6 +46,7 @@ from veilcast.pipeline.gate import SafeFrame
 from veilcast.pipeline.nvenc import on_card
 from veilcast.pipeline.priority import give_back_real_time
 from veilcast.pipeline.streams import SourceStream, StreamFate, fate, kept_tags, side_fate
+from veilcast.pipeline.timeline import Timeline
 from veilcast.types import Frame, Orientation
 
 # A fresh encoder every so many frames: a long file can be encoded in parts and joined to the same bytes
@@ -90,11 +90,7 @@ class Encoder:
         """`tags` are written into the file's own metadata: what the product says about itself. `card`: encode
         there, where it can."""
         self._decoder, self._target, self._settings, self._card = decoder, target, settings, card
-        self._pts = array("q")  # of every frame so far
         self._segment = 0  # number of the current segment's first frame
-        self._durations: dict[int, int] = {}  # frame number -> ticks, until its packet is written
-        self._last_duration = 0
-        self._written = 0  # packets
         self._closed = False
         source = decoder.container
         self._muxer = muxer_for(target, source.format.name)
@@ -133,13 +129,13 @@ class Encoder:
         if type(safe) is not SafeFrame:
             raise PrivacyTripped(f"a {type(safe).__name__} was handed to the encoder instead of a SafeFrame")
         frame = safe.frame
-        if self._pts and frame.pts <= self._pts[-1]:
+        if self._times.pts and frame.pts <= self._times.pts[-1]:
             raise PrivacyTripped(f"frame {frame.index} was handed to the encoder out of order")
         if self._muxer == "avi" and not self._on_time(frame):
             raise UnsupportedMedia("an avi file holds frames at an even rate from zero on; write a .mkv")
         carrier = self._decoder.carrier(frame.index)
         with writing(self._target):
-            if len(self._pts) - self._segment == SEGMENT_FRAMES:
+            if len(self._times) - self._segment == SEGMENT_FRAMES:
                 self._end_segment()
             self._mux_video(self._context.encode(self._enter(carrier.picture, frame)))
             self._mux_copies(carrier.packets)
@@ -150,7 +146,7 @@ class Encoder:
             return
         self._closed = True
         with writing(self._target):
-            if self._pts:
+            if len(self._times):
                 self._mux_video(self._context.encode(None), last=True)
             self._mux_copies(self._decoder.passengers)
             self._out.close()
@@ -164,7 +160,7 @@ class Encoder:
         kept = (s for s in self.streams if s.kept and s.kind != "side data")
         streams = (f"{s.kind} {codec if s.kind == 'video' else s.codec}" for s in kept)
         size = (info.width, info.height)
-        return Expected(self._pts, info.time_base, size, self.choice.pix_fmt, tuple(streams))
+        return Expected(self._times.pts, info.time_base, size, self.choice.pix_fmt, tuple(streams))
 
     def _enter(self, picture: av.VideoFrame, frame: Frame) -> av.VideoFrame:
         """The decoder's picture, with exactly the pixels that the gate let through, numbered."""
@@ -173,14 +169,13 @@ class Encoder:
                 own[...] = safe
         self._note(frame.pts, picture.duration)
         picture = self._named(picture)
-        picture.pts, picture.duration, picture.pict_type = len(self._pts) - 1 - self._segment, 1, 0
+        picture.pts, picture.duration, picture.pict_type = len(self._times) - 1 - self._segment, 1, 0
         picture.time_base = self._context.time_base
         return picture
 
     def _note(self, pts: int, duration: int) -> None:
         """The time of the next frame; `duration` 0 = it states none."""
-        self._pts.append(pts)
-        self._durations[len(self._pts) - 1] = self._last_duration = duration or self._gap()
+        self._times.note(pts, duration)
 
     def _on_time(self, frame: Frame) -> bool:
         """Whether a frame stands on the grid of the average rate, the first one at zero."""
@@ -197,16 +192,12 @@ class Encoder:
             return picture.reformat(format=self.choice.pix_fmt, src_color_range=2, dst_color_range=2)
         return picture.reformat(format=self.choice.pix_fmt)
 
-    def _gap(self) -> int:
-        """Ticks from the last frame to this: the duration of one that states none."""
-        return self._pts[-1] - self._pts[-2] if len(self._pts) > 1 else self._decoder.nominal_ticks
-
     def _end_segment(self) -> None:
         self._mux_video(self._context.encode(None))
         self._begin_segment()
 
     def _begin_segment(self) -> None:
-        self._segment = len(self._pts)
+        self._segment = len(self._times)
         context = VideoCodecContext.create(self.choice.family.encoder, "w")
         assert isinstance(context, VideoCodecContext)  # by the kind of the encoder
         self._configure(context)
@@ -217,29 +208,11 @@ class Encoder:
         give_back_real_time()  # a later segment's encoder opens when it gets its first frame
         for left, packet in enumerate(map(bare, packets), 1 - len(packets)):
             number = self._segment + int(packet.pts or 0)
-            packet.pts, packet.duration = self._pts[number], self._durations.pop(number)
-            packet.dts = self._decoding_time(self._written - self._delay)
-            self._written += 1
-            if last and left == 0:
-                packet.duration = self._rest(packet.dts, packet.duration)
+            packet.pts, packet.dts, packet.duration = self._times.stamp(number)
+            if last and left == 0 and self._muxer in ("mp4", "mov"):
+                packet.duration = self._times.rest(packet.dts)
             packet.time_base, packet.stream = self._decoder.info.time_base, self._video
             self._out.mux(packet)
-
-    def _rest(self, dts: int, duration: int) -> int:
-        """The duration of the last packet, such that all together last as long as all frames do: an mp4
-        adds them up in decoding order."""
-        if self._muxer not in ("mp4", "mov"):
-            return duration
-        whole = self._pts[-1] + self._last_duration - self._pts[0]
-        return max(1, whole - (dts - self._decoding_time(-self._delay)))
-
-    def _decoding_time(self, number: int) -> int:
-        """Decoding goes through the times of presentation, some frames early; before the first frame, at
-        the first frame's pace. Encoders' own times are not used: x265's are wrong for short segments."""
-        if number >= 0:
-            return self._pts[number]
-        pace = self._pts[1] - self._pts[0] if len(self._pts) > 1 else self._decoder.nominal_ticks
-        return self._pts[0] + number * pace
 
     def _mux_copies(self, packets: Iterable[av.Packet[Any]]) -> None:
         for packet in packets:
@@ -282,6 +255,7 @@ class Encoder:
         stream.time_base = 1 / self._rate() if self._muxer == "avi" else decoder.info.time_base
         first, pace = decoder.first.pts or 0, decoder.nominal_ticks
         self._delay = family.delay if may_reorder(self._muxer, first, pace) else 0
+        self._times = Timeline(pace, self._delay)
         self._context = stream.codec_context
         self._configure(self._context)
         if decoder.matrix is not None:

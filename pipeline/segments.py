@@ -92,8 +92,7 @@ class SegmentEncoder(Encoder):
             self._notes.append((int(packet.pts or 0), bool(packet.is_keyframe), len(data)))
         pts, duration, _ = self._frames[-1]
         self._frames[-1] = (pts, duration, len(packets))
-        for number in [n for n in self._durations if n < len(self._pts) - 1]:
-            del self._durations[number]
+        self._times.forget_durations()
 
     def _mux_copies(self, packets: Iterable[Any]) -> None:
         """They are added when the segments are joined."""
@@ -188,12 +187,12 @@ class Joiner(Encoder):
         """The next segment."""
         with writing(self._target):
             self._mux_video(self._tail)
-            self._segment = len(self._pts)
+            self._segment = len(self._times)
             for frame, packets in segment.calls():
                 if frame is None:
                     self._tail = packets
                     break
-                number = len(self._pts)
+                number = len(self._times)
                 self._note(frame[0], frame[1])
                 passengers = self._decoder.skim(self._reads[number])
                 self._mux_video(packets)
@@ -204,7 +203,7 @@ class Joiner(Encoder):
             return
         self._closed = True
         with writing(self._target):
-            if self._pts:
+            if len(self._times):
                 self._mux_video(self._tail, last=True)
             self._mux_copies(self._decoder.skim(None))
             self._out.close()

@@ -1,0 +1,58 @@
+"""When frames are shown and decoded, in ticks of a stream's time base. Pure.
+
+Encoders count frames; their packets get the source's own times back here, so that no encoder's idea of time
+matters.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+
+class Timeline:
+    """The frames of one output, in order. nominal: ticks of a frame at the stream's own rate; `delay`: by how
+    many frames decoding goes ahead of showing."""
+
+    def __init__(self, nominal: int, delay: int = 0) -> None:
+        self.pts = array("q")
+        self._nominal, self._delay = nominal, delay
+        self._durations: dict[int, int] = {}  # frame number -> ticks, until its packet asks
+        self._last_duration = 0
+        self._packets = 0
+
+    def __len__(self) -> int:
+        return len(self.pts)
+
+    def note(self, pts: int, duration: int) -> None:
+        """The next frame; `duration` 0 = it states none: then as long as the gap before it."""
+        self.pts.append(pts)
+        self._durations[len(self.pts) - 1] = self._last_duration = duration or self._gap()
+
+    def stamp(self, number: int) -> tuple[int, int, int]:
+        """pts, dts and duration of the next packet, which holds frame `number`. Decoding goes through the
+        times of presentation, `delay` frames early. Encoders' own times are not used: x265's are wrong for
+        short segments."""
+        dts = self._decoding_time(self._packets - self._delay)
+        self._packets += 1
+        return self.pts[number], dts, self._durations.pop(number)
+
+    def rest(self, dts: int) -> int:
+        """The duration of a last packet, such that all together last as long as all frames do, where they are
+        added up in decoding order."""
+        whole = self.pts[-1] + self._last_duration - self.pts[0]
+        return max(1, whole - (dts - self._decoding_time(-self._delay)))
+
+    def forget_durations(self) -> None:
+        """Of all frames but the last: nobody will ask."""
+        for number in [n for n in self._durations if n < len(self.pts) - 1]:
+            del self._durations[number]
+
+    def _gap(self) -> int:
+        return self.pts[-1] - self.pts[-2] if len(self.pts) > 1 else self._nominal
+
+    def _decoding_time(self, number: int) -> int:
+        """Before the first frame, at the first frame's pace."""
+        if number >= 0:
+            return self.pts[number]
+        pace = self.pts[1] - self.pts[0] if len(self.pts) > 1 else self._nominal
+        return self.pts[0] + number * pace

@@ -1,0 +1,40 @@
+"""Each packet gets the times of its frame, in an order that can be decoded."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from veilcast.pipeline.timeline import Timeline
+
+
+def timeline(pts: list[int], delay: int = 0, durations: list[int] | None = None) -> Timeline:
+    times = Timeline(nominal=40, delay=delay)
+    for at, duration in zip(pts, durations or [0] * len(pts), strict=True):
+        times.note(at, duration)
+    return times
+
+
+def test_frames_decoded_out_of_order_keep_their_own_pts_and_rising_dts() -> None:
+    times = timeline([0, 40, 80, 130], delay=2)
+    stamped = [times.stamp(number) for number in (0, 3, 1, 2)]
+    assert [pts for pts, _, _ in stamped] == [0, 130, 40, 80]
+    assert [dts for _, dts, _ in stamped] == [-80, -40, 0, 40]
+    assert all(dts <= pts for pts, dts, _ in stamped)
+
+
+@pytest.mark.parametrize(("durations", "told"), [([0, 0, 0], [40, 30, 50]), ([7, 8, 9], [7, 8, 9])])
+def test_a_frame_lasts_as_it_states_or_as_long_as_the_gap_before_it(
+    durations: list[int], told: list[int]
+) -> None:
+    times = timeline([100, 130, 180], durations=durations)
+    assert [times.stamp(number)[2] for number in range(3)] == told
+
+
+def test_durations_in_decoding_order_add_up_to_the_whole() -> None:
+    times = timeline([0, 40, 80, 130], delay=1, durations=[40, 40, 50, 60])
+    stamped = [times.stamp(number) for number in (0, 2, 1, 3)]
+    dts = [decoded for _, decoded, _ in stamped]
+    gaps = [after - before for before, after in itertools.pairwise(dts)]
+    assert sum(gaps) + times.rest(dts[-1]) == 130 + 60
