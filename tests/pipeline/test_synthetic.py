@@ -15,6 +15,7 @@ from tests.pipeline.synthetic_world import (
     frame,
     mesh,
     person_of,
+    recogniser,
     texture,
     track,
     world,
@@ -343,6 +344,20 @@ def test_a_persona_too_close_to_its_source_is_drawn_again() -> None:
         assert not any(solid(shown, face) for face in tracks)
     assert {persona.counter for persona in stream.personas.values()} == {1}
     assert stream.counters.snapshot()["personas redrawn"] == 2
+
+
+@pytest.mark.parametrize(
+    ("cosine", "new", "shown_before"), [(0.5, True, True), (0.58, False, True), (0.61, False, False)]
+)
+def test_a_persona_that_can_still_be_another_must_be_further_from_its_source(
+    cosine: float, new: bool, shown_before: bool
+) -> None:
+    """Another crop of the same rendering may be a little more like the source."""
+    near = recogniser()  # too close from a cosine of .6 on
+    source, other = np.eye(2)
+    rendered, nobody = cosine * source + np.sqrt(1 - cosine**2) * other, np.zeros((0, 2))
+    assert (checks.who(rendered, near, source, nobody, None, nobody) is None) == new
+    assert (checks.who(rendered, near, source, nobody, rendered, nobody) is None) == shown_before
 
 
 def test_who_was_never_met_is_covered_solid() -> None:
