@@ -25,7 +25,7 @@ from veilcast.pipeline.views import Life, Scene, Seen, Veil, View, Viewer, veil
 from veilcast.types import Frame, Rgb, Track
 
 WINDOW = 8  # frames whose faces are rendered together
-REDRAWS = 8  # candidates tried for a persona whose face is still too close to somebody
+REDRAWS = 24  # candidates tried for a persona whose face is still too close to somebody
 _EVERY_LOOK = 2  # first renderings of a persona that all recognisers see; later ones the first recogniser
 
 Painters = Mapping[int, Painter]
