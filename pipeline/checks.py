@@ -106,13 +106,14 @@ def who(
     real: Float[np.ndarray, "k d"],
     anchor: Float[np.ndarray, " d"] | None,
     others: Float[np.ndarray, "m d"],
+    edge: float = 0.0,
 ) -> Refusal | None:
     """Whether a rendering (centred unit vector) shows somebody that it must not.
 
     source: the person behind it. real: the other real people of the stream. anchor: this persona as it
-    was accepted before. others: the other personas' anchors.
+    was accepted before. others: the other personas' anchors. edge: by how much more it must differ from its
+    source.
     """
-    edge = EDGE if anchor is None else 0.0
     if not source @ rendered < recogniser.too_close - edge:
         return Refusal("too close to its source", close=True)
     if len(real) and not (real @ rendered).max() < recogniser.same_person:

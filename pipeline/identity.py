@@ -212,11 +212,17 @@ class Persona:
     came out. Key material: it shows nothing of itself."""
 
     def __init__(
-        self, person: Sequence[Source], draws: Iterator[Identity], latent_shape: Sequence[int]
+        self,
+        person: Sequence[Source],
+        draws: Iterator[Identity],
+        latent_shape: Sequence[int],
+        known: bool = False,
     ) -> None:
+        """`known`: it was shown elsewhere, in another picture of a set."""
         weighted = _mean([(1.0, source.embeddings, source.coarse) for source in person])
         self.tracks = tuple(source.track for source in person)
         self.source: tuple[Vector, ...] = weighted[0]
+        self.known = known
         self.counter = -1
         self.shown = 0  # renderings that were accepted; from the first on it stays this one
         self.anchor: tuple[Vector, ...] = ()  # its rendered face, as recognisers see it
@@ -273,7 +279,7 @@ def cast(
         draws = draw(
             key, nonce, group[0].track, space, avoid, policy.misfit(coarse), known.get(group[0].track)
         )
-        persona = Persona(group, draws, latent_shape)
+        persona = Persona(group, draws, latent_shape, group[0].track in known)
         issued.append(persona.identity.embedding)
         personas.update(dict.fromkeys(persona.tracks, persona))
     return personas

@@ -192,13 +192,14 @@ class Synthesiser:
         persona = self._personas[track.id]
         others = [p for p in _distinct(self._personas.values()) if p is not persona]
         looks = self._recognisers if persona.shown < _EVERY_LOOK else self._recognisers[:1]
+        edge = 0.0 if persona.shown or persona.known else checks.EDGE
         seen = []
         for number, recogniser in enumerate(looks):
             embedding = recogniser.centred([recogniser.chip(rgb, mesh)])[0]
             real = _stacked([p.source[number] for p in others], len(embedding))
             anchors = _stacked([p.anchor[number] for p in others if p.anchor], len(embedding))
             own = persona.anchor[number] if persona.anchor else None
-            refusal = checks.who(embedding, recogniser, persona.source[number], real, own, anchors)
+            refusal = checks.who(embedding, recogniser, persona.source[number], real, own, anchors, edge)
             if refusal:
                 return refusal
             seen.append(embedding)
