@@ -63,10 +63,7 @@ class Passages:
 
     def _begun(self) -> Forward:
         """The forward pass over what is in `_seen`."""
-        forward = Forward(self._settings, self._size, self._strong)
-        for observation in self._seen:
-            forward.see(observation)
-        return forward
+        return Forward(self._settings, self._size, self._strong, self._seen)
 
     def _reach_s(self) -> float:
         """How far the cover of a frame depends on others, with room to spare."""

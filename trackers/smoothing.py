@@ -127,9 +127,17 @@ def place(
 class Forward:
     """The forward pass over observations as they come: all tracks with all their detections."""
 
-    def __init__(self, settings: Tracking, size: tuple[int, int], strong: float = 0.0) -> None:
+    def __init__(
+        self,
+        settings: Tracking,
+        size: tuple[int, int],
+        strong: float = 0.0,
+        observations: Sequence[Observation] = (),
+    ) -> None:
         self._ended: list[Life] = []
         self._tracker = KalmanTracker(settings, size, strong, history=None, retired=self._ended.append)
+        for seen in observations:
+            self.see(seen)
 
     def see(self, seen: Observation) -> None:
         if seen.cut:
@@ -146,10 +154,8 @@ def smooth(
     observations: Sequence[Observation], settings: Tracking, size: tuple[int, int], strong: float = 0.0
 ) -> list[tuple[Track, ...]]:
     """The tracks in every frame of a whole file, in the order of `observations`."""
-    forward = Forward(settings, size, strong)
-    for seen in observations:
-        forward.see(seen)
-    return backward(forward.lives(), observations, settings, size)
+    lives = Forward(settings, size, strong, observations).lives()
+    return backward(lives, observations, settings, size)
 
 
 def backward(
