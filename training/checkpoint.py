@@ -72,4 +72,13 @@ def _load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, np.ndar
         number, key = name.split("/")
         state.setdefault(int(number), {})[key] = value
     groups = optimiser.state_dict()["param_groups"]
+    for parameter, entry in zip(_parameters(optimiser), state.values(), strict=True):
+        for key, value in entry.items():
+            if value.shape == parameter.shape:
+                # in the parameter's memory format, which a fused optimiser insists on
+                entry[key] = torch.empty_like(parameter, device="cpu").copy_(value)
     optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _parameters(optimiser: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimiser.param_groups for parameter in group["params"]]

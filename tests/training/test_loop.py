@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from veilcast.training import loop
 from veilcast.training.checkpoint import FILE
 from veilcast.training.loop import Trainer, pace, train
 from veilcast.training.settings import Run
@@ -58,6 +59,34 @@ def test_a_run_stopped_and_resumed_gives_the_bits_of_an_unbroken_one(tmp_path: P
         run(tmp_path / "broken", steps)
     whole, broken = ((tmp_path / name / FILE).read_bytes() for name in ("whole", "broken"))
     assert _without_clock(whole) == _without_clock(broken)
+
+
+class Picture(Line):
+    """With weights in the memory format of pictures."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trained = nn.ModuleDict({"net": nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)})  # type: ignore[call-overload]
+        self.critic = None
+
+    def losses(self, generator: torch.Generator, size: int, step: int) -> dict[str, torch.Tensor]:
+        return {"square": self.trained["net"](torch.randn(size, 3, 8, 8, generator=generator)).pow(2).mean()}
+
+
+def test_a_fused_optimiser_goes_on_with_weights_in_the_format_of_pictures(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fused(net: nn.Module, rate: float, betas: tuple[float, float] = (0.9, 0.99)) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(net.parameters(), rate, betas, fused=True)
+
+    monkeypatch.setattr(loop, "_adam", fused)
+    for steps in (2, 4):
+        trainer = Trainer(Picture(), replace(SETTINGS, steps=steps), 7, tmp_path, "float32")
+        train(trainer, lambda line: None, lambda title, picture: None)
+        states = trainer.optimiser.state.values()
+        kept = [state["exp_avg"] for state in states if state["exp_avg"].dim() == 4]
+        assert all(moments.is_contiguous(memory_format=torch.channels_last) for moments in kept)
+    assert trainer.step == 4
 
 
 def _without_clock(data: bytes) -> bytes:
