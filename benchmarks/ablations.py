@@ -1,6 +1,7 @@
 """What each part of the method is worth: one short training of each ablation, at equal samples.
 
     python -m benchmarks.ablations --cache CACHE --run RUN --teacher T --lpips L --out ablations.json
+    python -m benchmarks.ablations --pack PACK --run RUN --out ablations.json    # on a GPU, from a pack
 
 CACHE and RUN are those of `veilcast train` (docs/training.md): RUN has finished the identity space, the
 reader, the decoder and, for the few-step rows, the denoiser. Every row starts from the same seed and sees the
@@ -17,17 +18,15 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.report import ablations_table
+import torch
 
 from veilcast.training import networks
 from veilcast.training.loop import Trainer, train
-from veilcast.training.open import open_tools
 from veilcast.training.phases import PHASES, limited, precision
-from veilcast.training.settings import Parts, load
+from veilcast.training.settings import Parts, Settings, load
 from veilcast.training.tools import Tools
-from veilcast.trt_engines.models import Models
 
-CONFIG = Path(__file__).resolve().parent.parent / "training" / "configs" / "cpu.toml"
+CONFIGS = Path(__file__).resolve().parent.parent / "training" / "configs"
 # row -> what is changed of [parts]; the first row of each phase is the whole method
 DENOISER = {
     "all of it": {"recomposition": 0.5},
@@ -42,21 +41,21 @@ FEW_STEPS = {
     "no swap loss": {"swap": 0.0},
     "no orthogonal mapping": {"oim": False},
 }
+# what a row of a phase does not begin with: a denoiser starts from nothing, the few-step network from it
+START = {"diffusion": ("denoiser", "unet"), "distill": ("unet",)}
 Figures = dict[str, float]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("--cache", "--run", "--teacher", "--lpips"):
-        parser.add_argument(name, type=Path, required=True)
-    parser.add_argument("--config", type=Path, default=CONFIG)
+    parser.add_argument("--run", type=Path, required=True)
+    for name in ("--cache", "--teacher", "--lpips", "--pack", "--config"):
+        parser.add_argument(name, type=Path)
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--few-steps", type=int, default=400, help="of the few-step phase; 0 leaves it out")
     parser.add_argument("--out", type=Path, default=Path("ablations.json"))
     options = parser.parse_args()
-    tools = open_tools(
-        load(options.config), options.cache, options.run, options.teacher, options.lpips, Models(fetch=True)
-    )
+    tools = _tools(options)
     rows: dict[str, dict[str, Figures]] = {"diffusion": {}, "distill": {}}
     for phase, ablations, steps in (
         ("diffusion", DENOISER, options.steps),
@@ -66,8 +65,24 @@ def main() -> None:
             rows[phase][name] = trained(phase, tools, replace(tools.settings.parts, **changes), steps)
             print(f"{phase}, {name}: {json.dumps(rows[phase][name])}", flush=True)
             result = {"steps": options.steps, "few_steps": options.few_steps, "rows": rows}
+            result["batches"] = {p: getattr(tools.settings, p).batch for p in rows}
             options.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(ablations_table(result))
+
+
+def _tools(options: argparse.Namespace) -> Tools:
+    """Imported where they are needed: a machine with a pack has torch, numpy and Pillow alone."""
+    settings: Settings = load(options.config or CONFIGS / ("gpu.toml" if options.pack else "cpu.toml"))
+    if options.pack:
+        from veilcast.training.unpack import open_pack
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return open_pack(options.pack, settings, options.run, device, workers=16, limit=None)
+    from veilcast.training.open import open_tools
+    from veilcast.trt_engines.models import Models
+
+    return open_tools(
+        settings, options.cache, options.run, options.teacher, options.lpips, Models(fetch=True)
+    )
 
 
 def trained(phase: str, tools: Tools, parts: Parts, steps: int) -> Figures:
@@ -77,7 +92,7 @@ def trained(phase: str, tools: Tools, parts: Parts, steps: int) -> Figures:
         weights = Path(scratch) / "weights"
         weights.mkdir()
         for name in networks.NAMES:
-            if networks.finished(name, tools.weights) and not (phase == "diffusion" and name == "unet"):
+            if networks.finished(name, tools.weights) and name not in START[phase]:
                 shutil.copy(networks.path(tools.weights, name), networks.path(weights, name))
         settings = replace(tools.settings, parts=parts)
         bench = replace(tools, settings=settings, weights=weights)
