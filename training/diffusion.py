@@ -43,7 +43,7 @@ class DiffusionPhase:
         self.normaliser, self.decoder = tools.normaliser(), tools.finished("decoder")
         sizes = tools.settings.sizes
         aligned = Reconstructor(sizes.tokens, self.normaliser.mean.numel()).to(tools.device)
-        self.trained = nn.ModuleDict({"unet": tools.new("unet"), "reconstructor": aligned})
+        self.trained = nn.ModuleDict({"denoiser": tools.new("denoiser", "unet"), "reconstructor": aligned})
 
     def losses(self, generator: torch.Generator, size: int, step: int) -> dict[str, Tensor]:
         parts, tools = self.tools.settings.parts, self.tools
@@ -54,7 +54,7 @@ class DiffusionPhase:
         chance = torch.rand(2, size, generator=generator).to(clean.device)
         who = torch.where((chance[0] < parts.other_picture)[:, None], batch.other, batch.identity)
         noise = normal(clean.shape, generator, clean.device)
-        guess = self.trained["unet"](
+        guess = self.trained["denoiser"](
             mix(clean, noise, t[:, None, None, None]),
             t,
             batch.veiled,
@@ -78,7 +78,7 @@ class DiffusionPhase:
     def _alignment(self, who: Tensor, batch: Batch, clean: Tensor) -> Tensor:
         """||R(z of the other picture, a of this one) - sg h of this one||²; over a training both directions
         occur, since each picture of a pair is this one as often as the other."""
-        unet = cast("UNet", self.trained["unet"])
+        unet = cast("UNet", self.trained["denoiser"])
         coarse = functional.adaptive_avg_pool2d(clean, Reconstructor.CELLS)
         rebuilt = self.trained["reconstructor"](unet.identity(who), unet.attributes(batch.geometry))
         return functional.mse_loss(rebuilt.float(), coarse)
@@ -98,10 +98,10 @@ class DiffusionPhase:
         raise NotImplementedError("the denoiser has no adversary before the few-step phase")
 
     def sheet(self, averaged: nn.ModuleDict) -> np.ndarray:
-        return rendered_sheet(self.tools, averaged["unet"], self.decoder, (6, 1))
+        return rendered_sheet(self.tools, averaged["denoiser"], self.decoder, (6, 1))
 
     def measure(self, averaged: nn.ModuleDict) -> dict[str, float]:
-        return held_out_figures(self.tools, averaged["unet"], self.decoder, steps=4)
+        return held_out_figures(self.tools, averaged["denoiser"], self.decoder, steps=4)
 
 
 def pick(batch: Batch, some: Tensor) -> Batch:

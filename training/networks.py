@@ -21,7 +21,17 @@ if TYPE_CHECKING:
 
     from veilcast.training.settings import Settings
 
-NAMES = ("encoder", "decoder", "closeup", "unet", "identity", "reader", "expression", "normaliser")
+NAMES = (
+    "encoder",
+    "decoder",
+    "closeup",
+    "denoiser",
+    "unet",
+    "identity",
+    "reader",
+    "expression",
+    "normaliser",
+)
 
 
 def build(name: str, settings: Settings) -> nn.Module:

@@ -54,10 +54,6 @@ def run_phase(name: str, tools: Tools, folder: Path, run: Run | None, say: Calla
     for part, net in trainer.averaged().items():
         if part in networks.NAMES:
             networks.save(net, tools.weights, part)
-            if (
-                name == "diffusion"
-            ):  # the few-step phase leaves another unet and goes on learning from this one
-                networks.save(net, tools.weights, "denoiser")
 
 
 def precision(wanted: str, device: torch.device) -> str:

@@ -46,11 +46,14 @@ class Tools:
         """A network whose phase is over, frozen."""
         return networks.load(name, self.settings, self.weights, self.device)
 
-    def new(self, name: str) -> nn.Module:
-        """A network to train: from its finished weights if there are some, else from scratch."""
+    def new(self, name: str, start: str | None = None) -> nn.Module:
+        """A network to train: from its finished weights if there are some, or those of `start`, else from
+        scratch."""
         net = networks.build(name, self.settings)
-        if networks.finished(name, self.weights):
-            net.load_state_dict(networks.load(name, self.settings, self.weights).state_dict())
+        for found in (name, start or name):
+            if networks.finished(found, self.weights):
+                net.load_state_dict(networks.load(found, self.settings, self.weights).state_dict())
+                break
         return net.to(self.device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload,no-any-return]
 
     def adversary(self, weight: float) -> nn.Module | None:

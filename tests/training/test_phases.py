@@ -8,28 +8,35 @@ from typing import Any, cast
 
 import pytest
 import torch
+from tests.training import toy
 from torch import Tensor, nn
 
 from veilcast.diffusion.weights import read_tensors
-from veilcast.training import phases
+from veilcast.training import networks, phases
 from veilcast.training.phases import precision
-from veilcast.training.settings import Run, Settings
+from veilcast.training.settings import Run, Settings, load
+from veilcast.training.tools import Tools
 
 
-class Counting:
-    """A phase whose one network begins where the last phase left it and gains about 1."""
+@pytest.fixture
+def tools(tmp_path: Path) -> Any:
+    """Only what a phase of one small network needs."""
+    weights = tmp_path / "weights"
+    return SimpleNamespace(settings=Settings(), weights=weights, device=torch.device("cpu"))
+
+
+class Small:
+    """A phase whose network is one number, which stays what it was."""
 
     critic = None
 
-    def __init__(self, tools: Any) -> None:
+    def __init__(self, name: str, part: str, value: float) -> None:
         net = nn.Linear(1, 1, bias=False)
-        last = tools.weights / "unet.safetensors"
-        before = read_tensors(last)["weight"] if last.exists() else [[0.0]]
-        nn.init.constant_(net.weight, float(before[0][0]) + 1)
-        self.trained = nn.ModuleDict({"unet": net})
+        nn.init.constant_(net.weight, value)
+        self.name, self.part, self.trained = name, part, nn.ModuleDict({part: net})
 
     def losses(self, generator: torch.Generator, size: int, step: int) -> dict[str, Tensor]:
-        return {"none": cast(Tensor, self.trained["unet"].weight).sum() * 0}
+        return {"none": cast(Tensor, self.trained[self.part].weight).sum() * 0}
 
     def sheet(self, averaged: nn.ModuleDict) -> Any:
         return torch.zeros(8, 8, 3, dtype=torch.uint8).numpy()
@@ -38,32 +45,39 @@ class Counting:
         return {}
 
 
-class CountingDenoiser(Counting):
-    name = "diffusion"
-
-
-class CountingFewSteps(Counting):
-    name = "distill"
-
-
-def test_the_few_step_phase_learns_from_the_denoiser_trained_last(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_denoiser_and_few_step_network_are_kept_apart(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tools: Any
 ) -> None:
-    monkeypatch.setitem(phases.PHASES, "diffusion", CountingDenoiser)
-    monkeypatch.setitem(phases.PHASES, "distill", CountingFewSteps)
+    def left(name: str, part: str, value: float) -> dict[str, float]:
+        monkeypatch.setitem(phases.PHASES, name, lambda tools: Small(name, part, value))
+        folder = tmp_path / f"{name}{value}"
+        phases.run_phase(name, tools, folder, Run(steps=1, rate=0.0), lambda line: None)
+        files = sorted(tools.weights.glob("*.safetensors"))
+        return {file.stem: float(read_tensors(file)["weight"][0][0]) for file in files}
+
+    assert left("diffusion", "denoiser", 1) == {"denoiser": 1}
+    assert left("distill", "unet", 2) == {"denoiser": 1, "unet": 2}
+    assert left("diffusion", "denoiser", 3) == {"denoiser": 3, "unet": 2}
+
+
+@pytest.mark.parametrize(
+    ("ready", "begins"),
+    [(["denoiser"], "denoiser"), (["denoiser", "unet"], "unet"), (["unet"], "unet"), ([], None)],
+)
+def test_the_few_step_network_begins_as_it_was_or_else_as_the_denoiser(
+    tmp_path: Path, ready: list[str], begins: str | None
+) -> None:
+    (tmp_path / "tiny.toml").write_text(toy.TINY)
+    settings = load(tmp_path / "tiny.toml")
     weights = tmp_path / "weights"
-    tools = cast(Any, SimpleNamespace(settings=Settings(), weights=weights, device=torch.device("cpu")))
-
-    def left(name: str, run: str) -> list[int]:
-        phases.run_phase(name, tools, tmp_path / run, Run(steps=1, rate=0.0), lambda line: None)
-        return [
-            round(float(read_tensors(weights / f"{net}.safetensors")["weight"][0][0]))
-            for net in ("unet", "denoiser")
-        ]
-
-    assert left("diffusion", "a") == [1, 1]
-    assert left("distill", "a") == [2, 1]
-    assert left("diffusion", "b") == [3, 3]
+    saved = {name: networks.build(name, settings) for name in ready}
+    for name, net in saved.items():
+        networks.save(net, weights, name)
+    bench = cast(Any, SimpleNamespace(settings=settings, weights=weights, device=torch.device("cpu")))
+    found = Tools.new(bench, "unet", "denoiser").state_dict()
+    stems = {name: net.state_dict()["stem.weight"] for name, net in saved.items()}
+    same = {name: torch.equal(stem, found["stem.weight"]) for name, stem in stems.items()}
+    assert same == {name: name == begins for name in ready}
 
 
 @pytest.mark.parametrize(
