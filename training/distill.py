@@ -21,6 +21,7 @@ from veilcast.training.critic import critic_loss, maker_loss
 from veilcast.training.data import normal
 from veilcast.training.diffusion import held_out_figures, pick, render, rendered_sheet
 from veilcast.training.identity import orthogonal, personas
+from veilcast.training.matching import WARM, Matching
 from veilcast.training.mesh import find, manner
 from veilcast.training.tools import blurred
 
@@ -48,33 +49,65 @@ class DistillPhase:
         self.normaliser, self.decoder = tools.normaliser(), tools.finished("decoder")
         self.reader = tools.finished("reader")
         self.draw = cast("IdentityVae", tools.finished("identity")).draw
-        self.trained = nn.ModuleDict({"unet": tools.new("unet")})
-        self.denoiser = self._denoiser() if tools.settings.weights.anchor else None
+        self.trained = nn.ModuleDict({"unet": tools.new("unet", "denoiser")})
+        weights = tools.settings.weights
+        self.denoiser = self._denoiser() if weights.anchor or weights.matching else None
         self.expression = tools.finished("expression")
         self.spread = torch.from_numpy(SPREAD[:BLENDSHAPES]).to(tools.device)
-        self.critic = tools.adversary(tools.settings.weights.realness)
+        self.looks, self.matching = tools.adversary(weights.realness), None
+        if self.denoiser is not None and weights.matching:
+            self.matching = Matching(self.denoiser, tools.settings.matching_guidance)
+        self.critic: nn.Module | None = self._rivals()
+        self._last: tuple[Tensor, ...] = ()
+
+    def _rivals(self) -> nn.ModuleDict | None:
+        rivals = {"looks": self.looks, "drawn": self.matching.drawn if self.matching else None}
+        return nn.ModuleDict({name: net for name, net in rivals.items() if net is not None}) or None
 
     def losses(self, generator: torch.Generator, size: int, step: int) -> dict[str, Tensor]:
         tools, weights = self.tools, self.tools.settings.weights
         rows, mirrored = tools.faces.draw(size, generator, tools.settings.lively)
-        batch = self._paired(tools.faces.batch(rows, generator, mirrored))
-        half = size // 2
+        half = size // 2 if weights.own else 0
+        batch = self._paired(tools.faces.batch(rows, generator, mirrored), half)
         who = torch.cat([batch.other[:half], self._cast(batch, half, generator)])
         clean = self.normaliser(tools.latents(batch))
         noise = normal(clean.shape, generator, clean.device)
         guess = self._guess(batch, who, noise, generator)
+        terms = {}
+        if self.matching is not None:
+            terms["matching"] = weights.matching * self.matching.loss(guess, batch, who, generator, step)
+            if step < WARM:
+                return terms
+        some, half = self._looked_at(size, half, guess.device)
+        batch, who, clean, noise, guess = pick(batch, some), who[some], clean[some], noise[some], guess[some]
         made = self.decoder(guess).float()
         self._last = batch.rgb, made.detach()
-        own = pictures(tools, None, made[:half], batch.rgb[:half])
-        terms = {name: 2 * value for name, value in own.items()}
-        terms["latents"] = weights.latents * functional.mse_loss(guess[:half], clean[:half])
-        terms["anchor"] = self._anchor(made, batch, who, noise, half)
+        terms |= self._own(made, guess, batch, clean, half)
+        if weights.anchor:
+            terms["anchor"] = weights.anchor * self._anchor(made, batch, who, noise, half)
         terms |= self._looks(made, batch, half) | self._obeys(made, batch, who, half, generator)
         return terms
 
-    def _paired(self, batch: Batch) -> Batch:
-        """The second half in order of its gender, so that neighbours can share a persona."""
-        half = len(batch) // 2
+    def _looked_at(self, size: int, half: int, device: torch.device) -> tuple[Tensor, int]:
+        """Rows that are decoded, the last of each half, and how many of them have their own identity."""
+        share = self.tools.settings.looked_at
+        own = round(share * half)
+        personas = max(2, round(share * (size - half)) // 2 * 2) if share < 1 else size - half
+        rows = torch.arange(size, device=device)
+        return torch.cat([rows[half - own : half], rows[size - personas :]]), own
+
+    def _own(self, made: Tensor, guess: Tensor, batch: Batch, clean: Tensor, half: int) -> dict[str, Tensor]:
+        """The own identity gives the picture."""
+        weights = self.tools.settings.weights
+        if not weights.own:
+            return {}
+        own = pictures(self.tools, None, made[:half], batch.rgb[:half])
+        terms = {name: 2 * weights.own * value for name, value in own.items()}
+        terms["latents"] = weights.own * weights.latents * functional.mse_loss(guess[:half], clean[:half])
+        return terms
+
+    def _paired(self, batch: Batch, half: int) -> Batch:
+        """Those from `half` on in order of their gender, so that neighbours can share a persona."""
         order = torch.arange(len(batch), device=batch.rgb.device)
         order[half:] = half + batch.coarse[half:, 1].argsort()
         return pick(batch, order)
@@ -110,8 +143,7 @@ class DistillPhase:
     def _anchor(self, made: Tensor, batch: Batch, who: Tensor, noise: Tensor, half: int) -> Tensor:
         """Personas look as the guided denoiser draws them from the same noise: L1 + LPIPS. Without it the
         losses of recognition draw what pleases the recogniser and no longer a face."""
-        if self.denoiser is None:
-            return made.new_zeros(())
+        assert self.denoiser is not None
         tools = self.tools
         places = pick(batch, torch.arange(half, len(batch), device=made.device))
         with torch.no_grad():
@@ -119,15 +151,15 @@ class DistillPhase:
             drawn = render(self.denoiser, places, who[half:], noise[half:], *how)
             target = self.decoder(drawn).float()
         looks: Tensor = (made[half:] - target).abs().mean() + tools.lpips(made[half:], target).mean()
-        return tools.settings.weights.anchor * looks
+        return looks
 
     def _looks(self, made: Tensor, batch: Batch, half: int) -> dict[str, Tensor]:
         """Real to the adversary, and outside the mask the same as the source."""
         weights, tools = self.tools.settings.weights, self.tools
         outside = (1 - batch.hidden[half:]) * (made[half:] - batch.rgb[half:]).abs()
         terms = {"outside": 2 * weights.pixels * outside.mean()}
-        if self.critic is not None:
-            terms["adversarial"] = weights.realness * maker_loss(self.critic, tools.lpips, made)
+        if self.looks is not None:
+            terms["adversarial"] = weights.realness * maker_loss(self.looks, tools.lpips, made)
         return terms
 
     def _obeys(
@@ -165,8 +197,12 @@ class DistillPhase:
         return MANNERS * manners + functional.smooth_l1_loss(expression, torch.zeros_like(expression))
 
     def critic_loss(self) -> Tensor:
-        assert self.critic is not None
-        return critic_loss(self.critic, self.tools.lpips, *self._last)
+        terms = []
+        if self.looks is not None and self._last:
+            terms.append(critic_loss(self.looks, self.tools.lpips, *self._last))
+        if self.matching is not None:
+            terms.append(self.matching.own_loss())
+        return torch.stack(terms).sum()
 
     def sheet(self, averaged: nn.ModuleDict) -> np.ndarray:
         return rendered_sheet(self.tools, averaged["unet"], self.decoder, self._steps)

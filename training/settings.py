@@ -71,6 +71,8 @@ class Weights:
     copied: float = 0.5  # a persona's face that repeats its source's light and dark
     link: float = 0.1
     anchor: float = 1.0  # of the few-step phase: personas look as the denoiser draws them
+    matching: float = 0.0  # of the few-step phase: all that it draws has the denoiser's density
+    own: float = 1.0  # of the few-step phase: a person's own identity gives their picture
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ class Settings:
     guidance: float = 3.0  # of the denoiser that the few-step phase learns from
     anchor_steps: int = 2  # of that denoiser
     lively: float = 0.0  # share of the generator's samples that have shut eyes, an open mouth or raised brows
+    matching_guidance: float = 2.0  # of the denoiser whose density is matched
+    looked_at: float = 1.0  # share of the few-step samples that are decoded; the others are matched alone
     two_step: float = 0.5  # share of few-step samples that take the second of two steps
     sizes: Sizes = Sizes()
     parts: Parts = Parts()

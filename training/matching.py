@@ -1,0 +1,75 @@
+"""Distribution matching: what one step draws has the density of what the denoiser draws in many.
+
+Yin et al. 2024, "One-step Diffusion with Distribution Matching Distillation" (equations 3, 7 and 8), without
+its regression and with an adversary (Yin et al. 2024, DMD2). A regression to one picture of each condition
+draws the mean of all that would fit: no beard, no glasses, smooth skin.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from veilcast.diffusion.schedule import mix
+from veilcast.training.data import normal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from veilcast.training.data import Batch
+
+LEVELS = (0.02, 0.98)  # of noise, at which the two densities are compared
+CAP = 5.0  # of the weight 1/t
+WARM = 60  # steps in which `drawn` alone learns
+
+
+class Matching:
+    """`real`: the frozen denoiser. `drawn`: a copy of it that learns, beside the few-step network, to denoise
+    what that network draws; its parameters are the caller's to step."""
+
+    def __init__(self, real: nn.Module, guidance: float) -> None:
+        self.real, self.guidance = real, guidance
+        self.drawn = copy.deepcopy(real).train().requires_grad_(True)
+        self._last: tuple[Tensor, Batch, Tensor, torch.Generator] | None = None
+
+    def loss(self, guess: Tensor, batch: Batch, who: Tensor, generator: torch.Generator, step: int) -> Tensor:
+        """Of clean latents `guess` (n, c, a, a): its gradient is the difference of the two scores over the
+        distance from the real one (equation 8), one sample weighing as much as another."""
+        self._last = guess.detach(), batch, who, generator
+        if step < WARM:
+            return 0 * guess.mean()
+        with torch.no_grad():
+            noisy, t = self._noised(guess.detach(), generator, LEVELS)
+            nobody = torch.ones(len(t), dtype=torch.bool, device=t.device)
+            told = noisy, t, batch.veiled, batch.geometry, who
+            real = self.real(*told).float()
+            if self.guidance != 1:
+                alone = self.real(*told, masked=nobody).float()
+                real = alone + self.guidance * (real - alone)
+            drawn = self.drawn(*told).float()
+            apart = (guess - real).abs().mean((1, 2, 3), keepdim=True).clamp(min=1e-3)
+            target = guess - (drawn - real) / apart
+        return functional.mse_loss(guess, target) / 2
+
+    def own_loss(self) -> Tensor:
+        """The flow loss of `drawn` on what `loss` saw last."""
+        assert self._last is not None
+        clean, batch, who, generator = self._last
+        noisy, t = self._noised(clean, generator, (0.0, 1.0))
+        found = self.drawn(noisy, t, batch.veiled, batch.geometry, who).float()
+        weight = (1 / t).clamp(max=CAP)[:, None, None, None]
+        loss: Tensor = (weight * (found - clean) ** 2).mean()
+        return loss
+
+    @staticmethod
+    def _noised(
+        clean: Tensor, generator: torch.Generator, levels: tuple[float, float]
+    ) -> tuple[Tensor, Tensor]:
+        low, high = levels
+        t = (low + (high - low) * torch.rand(len(clean), generator=generator)).to(clean.device)
+        noise = normal(clean.shape, generator, clean.device)
+        return mix(clean, noise, t[:, None, None, None]), t
