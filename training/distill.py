@@ -21,7 +21,7 @@ from veilcast.training.critic import critic_loss, maker_loss
 from veilcast.training.data import normal
 from veilcast.training.diffusion import held_out_figures, pick, render, rendered_sheet
 from veilcast.training.identity import orthogonal, personas
-from veilcast.training.matching import WARM, Matching
+from veilcast.training.matching import Matching
 from veilcast.training.mesh import find, manner
 from veilcast.training.tools import blurred
 
@@ -75,9 +75,11 @@ class DistillPhase:
         guess = self._guess(batch, who, noise, generator)
         terms = {}
         if self.matching is not None:
-            terms["matching"] = weights.matching * self.matching.loss(guess, batch, who, generator, step)
-            if step < WARM:
-                return terms
+            seen = guess, batch, who, generator
+            self.matching.saw(*seen)
+            if step < tools.settings.matching_after:
+                return {"matching": 0 * guess.mean()}
+            terms["matching"] = weights.matching * self.matching.loss(*seen)
         some, half = self._looked_at(size, half, guess.device)
         batch, who, clean, noise, guess = pick(batch, some), who[some], clean[some], noise[some], guess[some]
         made = self.decoder(guess).float()

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 LEVELS = (0.02, 0.98)  # of noise, at which the two densities are compared
 CAP = 5.0  # of the weight 1/t
-WARM = 60  # steps in which `drawn` alone learns
 
 
 class Matching:
@@ -36,12 +35,13 @@ class Matching:
         self.drawn = copy.deepcopy(real).train().requires_grad_(True)
         self._last: tuple[Tensor, Batch, Tensor, torch.Generator] | None = None
 
-    def loss(self, guess: Tensor, batch: Batch, who: Tensor, generator: torch.Generator, step: int) -> Tensor:
+    def saw(self, guess: Tensor, batch: Batch, who: Tensor, generator: torch.Generator) -> None:
+        """What `own_loss` is of."""
+        self._last = guess.detach(), batch, who, generator
+
+    def loss(self, guess: Tensor, batch: Batch, who: Tensor, generator: torch.Generator) -> Tensor:
         """Of clean latents `guess` (n, c, a, a): its gradient is the difference of the two scores over the
         distance from the real one (equation 8), one sample weighing as much as another."""
-        self._last = guess.detach(), batch, who, generator
-        if step < WARM:
-            return 0 * guess.mean()
         with torch.no_grad():
             noisy, t = self._noised(guess.detach(), generator, LEVELS)
             nobody = torch.ones(len(t), dtype=torch.bool, device=t.device)
@@ -56,7 +56,7 @@ class Matching:
         return functional.mse_loss(guess, target) / 2
 
     def own_loss(self) -> Tensor:
-        """The flow loss of `drawn` on what `loss` saw last."""
+        """The flow loss of `drawn`."""
         assert self._last is not None
         clean, batch, who, generator = self._last
         noisy, t = self._noised(clean, generator, (0.0, 1.0))

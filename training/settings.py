@@ -87,6 +87,7 @@ class Settings:
     anchor_steps: int = 2  # of that denoiser
     lively: float = 0.0  # share of the generator's samples that have shut eyes, an open mouth or raised brows
     matching_guidance: float = 2.0  # of the denoiser whose density is matched
+    matching_after: int = 60  # steps in which the network that knows what is drawn learns alone
     looked_at: float = 1.0  # share of the few-step samples that are decoded; the others are matched alone
     two_step: float = 0.5  # share of few-step samples that take the second of two steps
     sizes: Sizes = Sizes()

@@ -112,6 +112,22 @@ def test_every_phase_runs_with_torch_numpy_and_pillow_alone(pack: Path, tmp_path
         assert all(bool(p.isfinite().all()) for p in net.parameters())
 
 
+@pytest.mark.parametrize(("after", "asked"), [(0, True), (9, False)])
+def test_few_steps_match_the_denoiser_once_it_is_known_what_they_draw(
+    pack: Path, tmp_path: Path, after: int, asked: bool
+) -> None:
+    config = tmp_path / "matching.toml"
+    changes = f"two_step = 0.0\nlooked_at = 0.5\nmatching_after = {after}\n"
+    weights = "[weights]\nmatching = 20.0\nown = 0.0\nanchor = 0.0\n"
+    config.write_text(changes + toy.TINY + weights)
+    phases = "expression,reader,autoencoder,identity,diffusion,distill"
+    run(pack, tmp_path / "run", "--config", str(config), "--steps", "2", "--phases", phases)
+    last = json.loads((tmp_path / "run" / "distill" / "log.jsonl").read_text().splitlines()[-1])
+    assert np.isfinite(last["critic"])
+    assert (last["matching"] > 0, "command" in last) == (asked, asked)
+    assert not {"anchor", "latents"} & set(last)
+
+
 def test_phases_without_minutes_share_what_the_others_leave() -> None:
     found = elsewhere.lengths("reader:2,diffusion,distill", 12.0)
     assert found["reader"] == 2
