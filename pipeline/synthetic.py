@@ -89,8 +89,11 @@ class Synthesiser:
         """Each view with its persona's face, but for those that are refused."""
         known = [view for view in views if view.track.id in self._personas]
         self._refuse("no persona", len(views) - len(known))
-        keys = self._key_views(known)
-        fresh = self._render([view for view in known if keys[id(view)] is view])
+        fresh: dict[int, Rgb | Refusal] = {}
+        keys = self._key_views(known, fresh)
+        while new := [view for view in known if keys[id(view)] is view and id(view) not in fresh]:
+            fresh |= self._render(new)
+            keys = self._key_views(known, fresh)  # what was to be carried from a refused one needs its own
         for view in known:
             rendered = self._rendering_for(view, keys[id(view)], fresh)
             if isinstance(rendered, Refusal):
@@ -98,9 +101,10 @@ class Synthesiser:
             else:
                 yield view, rendered
 
-    def _key_views(self, views: Sequence[View]) -> dict[int, View | None]:
-        """For each view: the view of this window to render it from (itself, or one before), or None where
-        the rendering of an earlier window may be carried."""
+    def _key_views(self, views: Sequence[View], fresh: Mapping[int, Rgb | Refusal]) -> dict[int, View | None]:
+        """For each view: the view of this window to render it from (itself, or one before), or None where the
+        rendering of an earlier window may be carried. One that is refused in `fresh` is carried nowhere; of a
+        persona that was never shown the rest of the window then goes without, after so many candidates."""
         latest: dict[int, tuple[warp.Pose, View | None]] = {
             track: (life.rendered[0], None) for track, life in self._lives.items() if life.rendered
         }
@@ -109,7 +113,9 @@ class Synthesiser:
             pose, key = latest.get(view.track.id, (None, None))
             if pose is None or not warp.may_carry(pose, view.pose):
                 key = view
-                latest[view.track.id] = (view.pose, view)
+                refused = isinstance(fresh.get(id(view)), Refusal)
+                if not (refused and self._personas[view.track.id].shown):
+                    latest[view.track.id] = (view.pose, view)
             keys[id(view)] = key
         return keys
 
@@ -119,9 +125,7 @@ class Synthesiser:
         life = self._lives[view.track.id]
         if key is view:
             found = fresh[id(view)]
-            if isinstance(found, Refusal):
-                life.rendered = None
-            else:
+            if not isinstance(found, Refusal):
                 life.rendered = (view.pose, found)
                 self._counters.add("faces generated")
             return found

@@ -319,6 +319,18 @@ def show_open(stream: World, scenes: Sequence[Scene]) -> list[Frame]:
     return shown
 
 
+def test_a_face_that_is_refused_does_not_take_those_after_it_along() -> None:
+    due = warp.MAX_AGE + 1  # then a still face is rendered anew
+
+    def nothing_then(jobs: Sequence[Job], right: list[Rendering]) -> list[Rendering]:
+        return [replace(r, image=0 * r.image) if r.key[0] == due else r for r in right]
+
+    stream = world(Broken(nothing_then))
+    still = [(frame(index, [track(1)]), (track(1),)) for index in range(due + 6)]
+    shown = show(stream, still)
+    assert [index for index, after in enumerate(shown) if solid(after, track(1))] == [due]
+
+
 def test_a_persona_too_close_to_its_source_is_drawn_again() -> None:
     def first_draw_is_the_source(jobs: Sequence[Job], right: list[Rendering]) -> list[Rendering]:
         return [
