@@ -72,13 +72,10 @@ def _load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, np.ndar
         number, key = name.split("/")
         state.setdefault(int(number), {})[key] = value
     groups = optimiser.state_dict()["param_groups"]
-    for parameter, entry in zip(_parameters(optimiser), state.values(), strict=True):
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    for index, entry in state.items():
         for key, value in entry.items():
-            if value.shape == parameter.shape:
+            if value.shape == parameters[index].shape:
                 # in the parameter's memory format, which a fused optimiser insists on
-                entry[key] = torch.empty_like(parameter, device="cpu").copy_(value)
+                entry[key] = torch.empty_like(parameters[index], device="cpu").copy_(value)
     optimiser.load_state_dict({"state": state, "param_groups": groups})
-
-
-def _parameters(optimiser: torch.optim.Optimizer) -> list[Tensor]:
-    return [parameter for group in optimiser.param_groups for parameter in group["params"]]

@@ -66,7 +66,8 @@ class Picture(Line):
 
     def __init__(self) -> None:
         super().__init__()
-        self.trained = nn.ModuleDict({"net": nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)})  # type: ignore[call-overload]
+        layers = nn.Sequential(*(nn.Conv2d(3 + n, 4 + n, 3, padding=1) for n in range(6)))
+        self.trained = nn.ModuleDict({"net": layers.to(memory_format=torch.channels_last)})  # type: ignore[call-overload]
         self.critic = None
 
     def losses(self, generator: torch.Generator, size: int, step: int) -> dict[str, torch.Tensor]:
