@@ -2,7 +2,8 @@
 
 One half of a batch is rendered with the person's own identity and compared with the picture; the other
 half with personas, for which there is no picture: the swap loss (ours, method: Swap) tells it to be the
-command, not to be the source, to keep pose and expression, and to leave the surroundings alone.
+command, not to be the source, to keep pose and expression, and to leave the surroundings alone. Where
+`own` is 0 all are personas, and distribution matching holds them to faces.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from veilcast.diffusion.schedule import mix
 from veilcast.training.data import normal
+from veilcast.training.diffusion import CAP
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from veilcast.training.data import Batch
 
 LEVELS = (0.02, 0.98)  # of noise, at which the two densities are compared
-CAP = 5.0  # of the weight 1/t
 
 
 class Matching:
