@@ -55,6 +55,8 @@ def main() -> None:
     parser.add_argument("--few-steps", type=int, default=400, help="of the few-step phase; 0 leaves it out")
     parser.add_argument("--out", type=Path, default=Path("ablations.json"))
     options = parser.parse_args()
+    if not options.pack and not (options.cache and options.teacher and options.lpips):
+        parser.error("give --pack, or --cache, --teacher and --lpips")
     tools = _tools(options)
     rows: dict[str, dict[str, Figures]] = {"diffusion": {}, "distill": {}}
     for phase, ablations, steps in (
