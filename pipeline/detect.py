@@ -14,8 +14,9 @@ from typing import Protocol
 import numpy as np
 
 from veilcast.config import Detect, Device
+from veilcast.pipeline import tiles
 from veilcast.pipeline.cuts import CutFinder
-from veilcast.pipeline.detectors.candidates import Candidates, joined, overlaps, suppressed
+from veilcast.pipeline.detectors.candidates import Boxes, Candidates, joined, overlaps, suppressed
 from veilcast.pipeline.detectors.network import (
     CENTERFACE,
     CENTERFACE_FLOAT,
@@ -31,19 +32,17 @@ from veilcast.pipeline.schedule import (
     Pass,
     Schedule,
     closest_passes,
-    detail,
     detail_pass,
     quick_passes,
 )
 from veilcast.trt_engines.engine import Engine
 from veilcast.trt_engines.models import Models
 from veilcast.trt_engines.open import open_engine
-from veilcast.types import Face, Frame, Rgb
+from veilcast.types import Face, Frame, Picture, Rgb
 
 SAME_IOU = 0.4  # two boxes that have more in common are one face
 SAME_INSIDE = 0.8  # or the smaller of which lies in the larger with more of its area
 LARGE_PX = 160.0  # side in the network's input from which a face must show clearly
-SMALL_PX = 64.0  # side in the picture at the size for detail: below it a face may be for the better network
 WORKERS = 2  # looks at a time, one thread each: faster than one look on two threads
 WAITING_FRAMES = 16  # that `find_all` holds at most
 # a network's place in the schedule -> what runs there: on a GPU not in the eight bits that suit a processor
@@ -84,13 +83,18 @@ class FaceFinder:
         return self._look(frame, passes) if passes else None
 
     def still(self, frame: Frame) -> tuple[Face, ...]:
-        """The faces in a picture that has no neighbours to be found in: the closest look there is, but
-        for its most costly pass where nothing that could be a small face was seen without it."""
+        """The faces in a picture that has no neighbours to be found in: the closest look there is, but its
+        most costly pass only where something that could be a small face was seen without it."""
         size = frame.displayed_size
-        found = self._candidates(frame, quick_passes(size, MAX_ENLARGED))
-        if any(small(part, size) for part in found.values()):
-            for network, part in self._candidates(frame, detail_pass(size, MAX_ENLARGED)).items():
-                found[network] = joined([found[network], part])
+        passes = quick_passes(size, MAX_ENLARGED)
+        pictures = _pictures(frame, passes)
+        found = self._candidates(pictures, size, passes)
+        (costly,) = detail_pass(size, MAX_ENLARGED)
+        scale = costly.size[0] / size[0], costly.size[1] / size[1]
+        spots = tiles.small(joined(list(found.values())).moved(*scale).boxes)
+        if len(spots):
+            part = self._in_tiles(pictures[costly.size], costly, spots)
+            found[costly.network] = joined([found[costly.network], part.moved(1 / scale[0], 1 / scale[1])])
         return _faces(found)
 
     def find_all(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, tuple[Face, ...] | None]]:
@@ -120,27 +124,37 @@ class FaceFinder:
         return self._schedule.passes(frame.time, frame.displayed_size, urgent=self._cuts.is_cut(frame))
 
     def _look(self, frame: Frame, passes: Sequence[Pass]) -> tuple[Face, ...]:
-        return _faces(self._candidates(frame, passes))
+        return _faces(self._candidates(_pictures(frame, passes), frame.displayed_size, passes))
 
-    def _candidates(self, frame: Frame, passes: Sequence[Pass]) -> dict[str, Candidates]:
-        """What each network says, in displayed pixels, scores on the common scale."""
-        pictures = {size: picture(frame, size) for size in {p.size for p in passes}}
-        width, height = frame.displayed_size
+    def _candidates(
+        self, pictures: Mapping[tuple[int, int], Rgb | Picture], size: tuple[int, int], passes: Sequence[Pass]
+    ) -> dict[str, Candidates]:
+        """What each network says of a frame of displayed `size`, in its pixels; scores: the common scale."""
         found: dict[str, list[Candidates]] = {}
         for step in passes:
-            network = self._networks[step.network]
-            seen = network.candidates(pictures[step.size], network.kind.own(self._settings.weak))
-            surely = tempered(replace(seen, scores=network.kind.common(seen.scores)), self._settings.weak)
-            at_home = surely.moved(width / step.size[0], height / step.size[1])
-            found.setdefault(step.network, []).append(at_home)
+            seen = self._seen(step.network, pictures[step.size])
+            found.setdefault(step.network, []).append(
+                seen.moved(size[0] / step.size[0], size[1] / step.size[1])
+            )
         return {network: joined(parts) for network, parts in found.items()}
 
+    def _in_tiles(self, shown: Rgb | Picture, step: Pass, spots: Boxes) -> Candidates:
+        """What a pass says around the spots, in pixels of its picture; of the whole of one on a GPU,
+        where nothing is cut up."""
+        if not isinstance(shown, np.ndarray):
+            return self._seen(step.network, shown)
+        return joined(
+            [
+                tiles.at_home(self._seen(step.network, tiles.cut(shown, place)), place, step.size)
+                for place in tiles.around(spots, step.size)
+            ]
+        )
 
-def small(seen: Candidates, size: tuple[int, int]) -> bool:
-    """Whether one of what was seen in a picture of `size` is so small that there may be more like it."""
-    sides = seen.boxes[:, 2:] - seen.boxes[:, :2]
-    scale = detail(size, MAX_ENLARGED)[0] / size[0]
-    return bool((np.sqrt(np.prod(sides, axis=1)) * scale < SMALL_PX).any())
+    def _seen(self, name: str, shown: Rgb | Picture) -> Candidates:
+        """What one network says, in pixels of what it is shown, scores on the common scale."""
+        network = self._networks[name]
+        seen = network.candidates(shown, network.kind.own(self._settings.weak))
+        return tempered(replace(seen, scores=network.kind.common(seen.scores)), self._settings.weak)
 
 
 def tempered(seen: Candidates, weak: float) -> Candidates:
@@ -205,6 +219,10 @@ def open_one(name_or_path: str | Path, models: Models, threads: int = 1) -> Abst
         return NetworkDetector(KINDS[str(name_or_path)], models.file(str(name_or_path)), threads=threads)
     path = Path(name_or_path)
     return NetworkDetector(kind_of(path), path, threads=threads)
+
+
+def _pictures(frame: Frame, passes: Sequence[Pass]) -> dict[tuple[int, int], Rgb | Picture]:
+    return {size: picture(frame, size) for size in {p.size for p in passes}}
 
 
 def _faces(found: Mapping[str, Candidates]) -> tuple[Face, ...]:

@@ -90,21 +90,26 @@ def test_a_still_picture_gets_the_closest_look_each_time() -> None:
     networks = BrightSpot(CENTERFACE), BrightSpot(YUNET)
     stills = finder(Detect(look_s=0.5), *networks)
     for n in range(3):
-        assert len(stills.still(frame(n, size=(1280, 720)))) == 1
+        (face,) = stills.still(frame(n, size=(1280, 720)))
+        assert corners(face) == pytest.approx([100, 60, 132, 108], abs=2)
     sizes = [picture.shape[:2] for network in networks for picture in network.pictures]
-    assert sorted(sizes) == sorted([(1084, 1927), (542, 963)] * 6)
+    assert sorted(sizes) == sorted([(542, 963)] * 6 + [(1084, 1927)] * 3)
 
 
-@pytest.mark.parametrize(("side_px", "score", "asked"), [(36, 0.8, False), (28, 0.8, True), (28, 0.25, True)])
-def test_the_better_network_looks_for_small_faces_where_anything_small_was_seen(
+@pytest.mark.parametrize(("side_px", "score", "asked"), [(28, 0.8, False), (20, 0.8, True), (20, 0.25, True)])
+def test_the_better_network_looks_for_small_faces_around_anything_small_that_was_seen(
     side_px: int, score: float, asked: bool
 ) -> None:
     """Sides are those in the picture; the networks see it twice as large."""
     better = BrightSpot(CENTERFACE, score)
     plane = np.full((360, 640), 40, np.uint8)
-    plane[60 : 60 + side_px, 100 : 100 + side_px] = 220
-    finder(Detect(), better, BrightSpot(YUNET, score)).still(Frame(0, 0, Fraction(1, 25), (plane,), GREY))
-    assert [(720, 1280) in {picture.shape[:2] for picture in better.pictures}] == [asked]
+    plane[60 : 60 + side_px, 500 : 500 + side_px] = 220
+    still = Frame(0, 0, Fraction(1, 25), (plane,), GREY)
+    faces = finder(Detect(), better, BrightSpot(YUNET, score)).still(still)
+    assert [corners(face) for face in faces] == [pytest.approx([500, 60, 500 + side_px, 60 + side_px], abs=2)]
+    coarse, *tiles = better.pictures
+    assert coarse.shape[:2] == (360, 640)
+    assert len(tiles) == asked, "one tile, and no tile where nothing small was seen"
 
 
 def test_frames_between_looks_are_said_not_to_be_looked_at() -> None:
