@@ -236,7 +236,9 @@ def rows_of(results: Sequence[Result]) -> Iterable[tuple[str, list[str]]]:
 def solid_share(counts: Result) -> float:
     """Of the faces that a persona was meant for."""
     solid = sum(number for name, number in counts.items() if name.startswith("faces covered solid"))
-    made = sum(counts.get(name, 0) for name in ("faces generated", "faces carried"))
+    made = sum(
+        number for name, number in counts.items() if name.startswith(("faces generated", "faces carried"))
+    )
     return float(solid / max(solid + made, 1))
 
 

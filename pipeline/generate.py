@@ -63,10 +63,11 @@ class Rendering:
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Why a face must be covered solid. `close`: because it is too much like somebody; another draw of
-    the persona may do better."""
+    the persona may do better. `former`: the persona's rendering before this one may stand in for it."""
 
     reason: str
     close: bool = False
+    former: bool = False
 
 
 class Generator(Protocol):

@@ -125,14 +125,24 @@ class Synthesiser:
         life = self._lives[view.track.id]
         if key is view:
             found = fresh[id(view)]
-            if not isinstance(found, Refusal):
-                life.rendered = (view.pose, found)
-                self._counters.add("faces generated")
+            if isinstance(found, Refusal):
+                return self._former(view, life, found)
+            life.rendered = (view.pose, found)
+            self._counters.add("faces generated")
             return found
         if life.rendered is None:
             return Refusal("nothing to carry")
         pose, rgb = life.rendered
         self._counters.add("faces carried")
+        return warp.carry(rgb, pose, view.pose)
+
+    def _former(self, view: View, life: Life, refusal: Refusal) -> Rgb | Refusal:
+        """What the persona last looked like, for a rendering that repeats what it replaces; what is shown is
+        compared with that once more when it is put in."""
+        if not refusal.former or life.rendered is None or not warp.may_bend(life.rendered[0], view.pose):
+            return refusal
+        pose, rgb = life.rendered
+        self._counters.add("faces carried for want of a new one")
         return warp.carry(rgb, pose, view.pose)
 
     def _render(self, views: Sequence[View]) -> dict[int, Rgb | Refusal]:
@@ -218,7 +228,7 @@ class Synthesiser:
 def _changed(view: View, rgb: Rgb) -> Rgb | Refusal:
     """The rendering, where it is another face than the source's once its light is not."""
     if view.like(likeness.relit(rgb, view.core, view.like)).shown:
-        return Refusal("too much like the source", close=True)
+        return Refusal("too much like the source", close=True, former=True)
     return rgb
 
 

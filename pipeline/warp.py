@@ -28,6 +28,10 @@ TURN = 0.12
 STRETCH = 0.05
 MAX_AGE = 25  # frames: light and surroundings move on even where the face does not
 
+BEND = (
+    2.5  # times those changes, mouth and lids aside: as far as a rendering is carried for want of a new one
+)
+
 _NODES = 96  # a side: the field is computed there and interpolated between
 # a third of the mesh moves the rest: outline, eyes and mouth whole
 _CARRIERS = sorted({*range(0, 478, 3), *patch.OVAL, *patch.RIGID, 13, 14, 61, 291, 159, 145, 386, 374})
@@ -45,15 +49,24 @@ class Pose:
 
 def may_carry(rendered: Pose, now: Pose) -> bool:
     """Whether what was rendered for one pose still fits another one."""
-    if rendered.side != now.side or not 0 <= now.index - rendered.index <= MAX_AGE:
-        return False
     if (np.abs(mouth_and_lids(now.mesh) - mouth_and_lids(rendered.mesh)) > OPENING).any():
         return False
+    return _within(rendered, now, 1)
+
+
+def may_bend(rendered: Pose, now: Pose) -> bool:
+    """Whether it may stand in where a new rendering is refused: mouth and lids are bent along."""
+    return _within(rendered, now, BEND)
+
+
+def _within(rendered: Pose, now: Pose, times: float) -> bool:
+    if rendered.side != now.side or not 0 <= now.index - rendered.index <= times * MAX_AGE:
+        return False
     cosines = (now.rotation.reshape(2, 3) * rendered.rotation.reshape(2, 3)).sum(1)
-    if np.arccos(np.clip(cosines, -1, 1)).max() > TURN:
+    if np.arccos(np.clip(cosines, -1, 1)).max() > times * TURN:
         return False
     shift = np.linalg.norm(now.mesh[:, :2] - rendered.mesh[:, :2], axis=1).max()
-    return bool(shift <= STRETCH * now.side)
+    return bool(shift <= times * STRETCH * now.side)
 
 
 def carry(rgb: Rgb, rendered: Pose, now: Pose) -> Rgb:

@@ -331,6 +331,27 @@ def test_a_face_that_is_refused_does_not_take_those_after_it_along() -> None:
     assert [index for index, after in enumerate(shown) if solid(after, track(1))] == [due]
 
 
+def test_a_rendering_that_repeats_the_source_is_replaced_by_the_one_before_for_a_while() -> None:
+    due = warp.MAX_AGE + 1  # then a still face is rendered anew
+
+    def the_source_then(jobs: Sequence[Job], right: list[Rendering]) -> list[Rendering]:
+        own = source_of(1, len(right[0].image[0]))
+        return [replace(r, image=own) if r.key[0] >= due else r for r in right]
+
+    stream = world(Broken(the_source_then))
+    last = round(warp.BEND * warp.MAX_AGE)
+    still = [(frame(index, [track(1)]), (track(1),)) for index in range(last + 4)]
+    persona = person_of(stream.personas[1].identity.embedding)
+    for index, after in enumerate(show(stream, still)):
+        assert solid(after, track(1)) == (index > last)
+        if index <= last:
+            assert likeness(after, track(1), persona) > 0.85
+            assert likeness(after, track(1), 1) < 0.6
+    counts = stream.counters.snapshot()
+    assert counts["faces carried for want of a new one"] == last - due + 1
+    assert counts["faces covered solid: too much like the source"] == 3
+
+
 def test_a_persona_too_close_to_its_source_is_drawn_again() -> None:
     def first_draw_is_the_source(jobs: Sequence[Job], right: list[Rendering]) -> list[Rendering]:
         return [
