@@ -2,7 +2,7 @@
 
 What one step leaves is smoother than a photograph, and the decoders have learned from latents of photographs.
 Here they get latents of personas, for which there is no picture: an adversary wants them to look real, and
-they stay the faces that the decoder before drew (LPIPS, and the means of small squares).
+they stay the faces that the patch's decoder drew before (LPIPS, and the means of small squares).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class PolishPhase:
 
     def __init__(self, tools: Tools) -> None:
         self.tools = tools
-        self.unet, self.before = tools.finished("unet"), tools.finished(self.head)
+        self.unet, self.before = tools.finished("unet"), tools.finished("decoder")
         self.trained = nn.ModuleDict({self.head: tools.new(self.head)})
         self.critic = tools.adversary(tools.settings.weights.polish)
 
@@ -56,9 +56,9 @@ class PolishPhase:
         shown = self._shown(made, around)
         self._last = real, shown.detach()
         y, x = (int(n) for n in torch.randint(2, (2,)))  # as `autoencoder.pictures` has it
-        kept = tools.lpips(made[:, :, y:, x:], before[:, :, y:, x:]).mean()
-        square = SQUARE_PX * made.shape[-1] // (CELL * latents.shape[-1])
-        moved = functional.avg_pool2d(made - before, square).abs().mean()
+        coarse = functional.avg_pool2d(made, made.shape[-1] // before.shape[-1])
+        kept = tools.lpips(coarse[:, :, y:, x:], before[:, :, y:, x:]).mean()
+        moved = functional.avg_pool2d(coarse - before, SQUARE_PX).abs().mean()
         terms = {"kept": weights.lpips * kept, "colours": 2 * weights.pixels * moved}
         if self.critic is not None:
             terms["adversarial"] = weights.polish * maker_loss(self.critic, tools.lpips, shown)
@@ -98,14 +98,16 @@ class PolishPhase:
         batch = self.tools.faces.batch(self.tools.faces.valid[: self.tools.settings.measured], generator)
         latents = self._personas(batch, generator)
         before, made = self.before(latents).float(), averaged[self.head](latents).float()
+        coarse = functional.avg_pool2d(made, made.shape[-1] // before.shape[-1])
         return {
-            "lpips_to_before": float(self.tools.lpips(made, before).mean()),
-            "sharpness_over_before": float(gradient(made) / gradient(before)),
+            "lpips_to_before": float(self.tools.lpips(coarse, before).mean()),
+            "sharpness_over_before": float(gradient(coarse) / gradient(before)),
         }
 
 
 class CloseUpPolishPhase(PolishPhase):
-    """The close-up head: of what surrounds a face in so many pixels there is no picture."""
+    """The close-up head: at half its size it draws what the decoder draws, so that who comes nearer stays
+    the same. Of what surrounds a face in so many pixels there is no picture."""
 
     name, head = "polish_closeup", "closeup"
 

@@ -52,9 +52,8 @@ def large_faces() -> Faces:
     return assemble(arrays, [f"{n}" for n in range(8)], np.zeros(8, bool), np.arange(8), "cpu")
 
 
-@pytest.mark.parametrize("kind", [PolishPhase, CloseUpPolishPhase])
-def test_without_an_adversary_there_is_nothing_to_change(kind: type[PolishPhase], tools: Tools) -> None:
-    phase = kind(without_adversary(tools))
+def test_without_an_adversary_there_is_nothing_to_change(tools: Tools) -> None:
+    phase = PolishPhase(without_adversary(tools))
     terms = phase.losses(torch.Generator().manual_seed(1), 2, 0)
     assert phase.critic is None
     assert {n: v.item() for n, v in terms.items()} == pytest.approx({"kept": 0.0, "colours": 0.0}, abs=1e-6)
@@ -81,9 +80,32 @@ def test_the_adversary_sees_personas_in_their_photographs(tools: Tools) -> None:
     assert bool((shown[inside] == 9).all())
 
 
+class Doubled(torch.nn.Module):
+    """The patch's decoder, with four pixels for each of its own."""
+
+    def __init__(self, decoder: torch.nn.Module) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        rgb: torch.Tensor = self.decoder(latents)
+        return rgb.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
+def test_a_close_up_that_is_the_patch_at_twice_the_size_has_nothing_to_change(tools: Tools) -> None:
+    phase = CloseUpPolishPhase(without_adversary(tools))
+    first = phase.losses(torch.Generator().manual_seed(1), 2, 0)
+    assert min(value.item() for value in first.values()) > 0.01, "another head is drawn towards it"
+    phase.trained["closeup"] = Doubled(phase.before)
+    terms = phase.losses(torch.Generator().manual_seed(1), 2, 0)
+    assert {n: v.item() for n, v in terms.items()} == pytest.approx({"kept": 0.0, "colours": 0.0}, abs=1e-6)
+
+
 @pytest.mark.parametrize("kind", [PolishPhase, CloseUpPolishPhase])
 def test_a_head_that_was_not_moved_is_as_sharp_as_before(kind: type[PolishPhase], tools: Tools) -> None:
     phase = kind(tools)
+    if kind is CloseUpPolishPhase:
+        phase.trained["closeup"] = Doubled(phase.before)
     with torch.no_grad():
         found = phase.measure(phase.trained.eval())
         assert phase.sheet(phase.trained).ndim == 3
