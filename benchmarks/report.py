@@ -199,14 +199,12 @@ def face_stages_table(result: Json) -> str:
 
 def ablations_table(result: Json) -> str:
     """A part for each phase; a row for what was left out of it."""
-    steps = {"diffusion": result["steps"], "distill": result["few_steps"]}
     parts = []
-    for phase, found in result["rows"].items():
-        if not found:
-            continue
-        names = list(next(iter(found.values())))
-        parts.append(f"{steps[phase]} steps of `{phase}`:")
-        rows = [(name, *(f"{figures[n]:.3f}" for n in names)) for name, figures in found.items()]
+    for phase, found in result.items():
+        names = list(next(iter(found["rows"].values())))
+        begun = ", from a finished one" if found["goes_on"] else ""
+        parts.append(f"{found['steps']} steps of {found['batch']} of `{phase}`{begun}:")
+        rows = [(name, *(f"{figures[n]:.3f}" for n in names)) for name, figures in found["rows"].items()]
         parts.append(markdown((phase, *names), rows))
     return "\n\n".join(parts)
 
