@@ -38,7 +38,7 @@ SECOND = 0.5  # noise level of the second step
 BLENDSHAPES = 52
 STRANGERS = 0.1  # mean centred cosine of strangers of one gender; who must have less turns into the other
 INNER = (0.30, 0.26, 0.72, 0.74)  # eyes to mouth in the patch: top, left, bottom, right
-LIKE = 0.82
+LIKE = 0.78
 MANNERS = 20.0  # a difference of .05 in manners counts like one standard deviation of the blendshapes
 
 
