@@ -26,7 +26,7 @@ from veilcast.pipeline.plan import Plan
 from veilcast.pipeline.report import DIGITAL_SOURCE_TYPE
 from veilcast.pipeline.survey import Observer, survey
 from veilcast.pipeline.synthetic import Painters, Synthesiser
-from veilcast.pipeline.views import Scene, Viewer
+from veilcast.pipeline.views import MOVING_CLOSEUP_PX, STILL_CLOSEUP_PX, Scene, Viewer
 from veilcast.trt_engines.engine import Engine
 from veilcast.trt_engines.models import ModelFile, Models
 from veilcast.trt_engines.open import open_engine
@@ -122,7 +122,8 @@ class Studio:
         met = self._observer.sources(self._observer.look(frame, tracks), lifetimes)
         main = tracks[0].id if tracks else -1
         people = self._issued(met, nonce, {} if candidate is None else {main: candidate})
-        painters = self._synthesiser(people).painters([(frame, tuple(tracks))])[0]
+        drawn = self._synthesiser(people, STILL_CLOSEUP_PX)
+        painters = drawn.painters([(frame, tuple(tracks))])[0]
         shown = main in painters and main in people
         return painters, people[main].identity.number if shown else None
 
@@ -174,9 +175,11 @@ class Studio:
         space, shape = self._model.space(), self._model.latent_shape
         return cast(groups, space, self._key, nonce, self._policy, shape, known)
 
-    def _synthesiser(self, personas: Mapping[int, Persona]) -> Synthesiser:
+    def _synthesiser(
+        self, personas: Mapping[int, Persona], closeup_px: float = MOVING_CLOSEUP_PX
+    ) -> Synthesiser:
         mean_mesh, sides = self._model.constants.mean_mesh, self._model.sides
-        viewer = Viewer(self._meshes, self._model.expression, mean_mesh, sides)
+        viewer = Viewer(self._meshes, self._model.expression, mean_mesh, sides, closeup_px)
         return Synthesiser(viewer, self._guard, self._recognisers, personas, self._counters)
 
     def told(self) -> dict[str, Any]:

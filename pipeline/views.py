@@ -26,7 +26,9 @@ from veilcast.types import Affine, Box, Frame, Rgb, Track
 MIN_FACE_PX = 24.0  # brow to chin; a smaller face is veiled: nobody would see who the new one is
 MAX_YAW = float(np.radians(65))  # a head turned further is veiled: the model has seen too few profiles
 _MIN_BOX_PX = 36.0  # the longer side of its box; below it no mesh is looked for
-_CLOSEUP_FROM_PX, _CLOSEUP_TO_PX = 200.0, 165.0  # of the picture under the patch, with hysteresis
+MOVING_CLOSEUP_PX = 200.0  # of the picture under the patch: from here on a moving face is a close-up
+STILL_CLOSEUP_PX = 130.0  # a still one, which is looked at longer than it takes to draw
+_CLOSEUP_STAYS = 0.825  # of those pixels: down to here a close-up stays one
 _OTHERS = 1.3  # size of the ellipse that hides another face, in boxes
 
 Scene = tuple[Frame, tuple[Track, ...]]
@@ -72,12 +74,14 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Networks and constants that views are made with. `sides`: what the model can render."""
+    """Networks and constants that views are made with. `sides`: what the model can render; `closeup_px`:
+    pixels of the picture under a patch from which it is a close-up."""
 
     meshes: MeshFinder
     expression: Expression = field(repr=False)  # meshes -> what a rendering is asked for
     mean_mesh: Float64[np.ndarray, "478 3"] = field(repr=False)
     sides: tuple[int, ...] = (PATCH_PX,)
+    closeup_px: float = MOVING_CLOSEUP_PX
 
     def views(self, window: Sequence[Scene], lives: dict[int, Life]) -> list[Seen]:
         """One for each track of each frame. Raises EngineError, ValueError."""
@@ -120,7 +124,7 @@ class Viewer:
         if CLOSEUP_PX not in self.sides:
             return PATCH_PX
         spans_px = PATCH_PX / float(np.hypot(*patch.to_patch(points, PATCH_PX)[0, :2]))
-        limit_px = _CLOSEUP_FROM_PX if before == PATCH_PX else _CLOSEUP_TO_PX
+        limit_px = self.closeup_px * (1 if before == PATCH_PX else _CLOSEUP_STAYS)
         return CLOSEUP_PX if spans_px > limit_px else PATCH_PX
 
     def _patched(
