@@ -48,6 +48,7 @@ class Mutant:
 ORACLE = "tests.pipeline.test_oracle"
 COVER = "tests.pipeline.test_cover"
 DETECT = "tests.pipeline.test_detect"
+TILES = "tests.pipeline.test_tiles"
 GATE = "tests.pipeline.test_gate"
 LEDGER = "tests.pipeline.test_ledger"
 FILES = "tests.pipeline.test_oracle_files"
@@ -230,10 +231,16 @@ MUTANTS = [
     Mutant("a face seen once is taken for noise", Threat.MISSED, "smoothing",
            "trackers.smoothing:place", _confirmed_only,
            f"{ORACLE}:test_a_face_detected_once_is_covered_around_that_time"),
-    Mutant("a still picture never gets the closest look", Threat.MISSED, "detect", "pipeline.detect:small",
-           lambda small: lambda seen, size: False,
-           f"{DETECT}:test_the_better_network_looks_for_small_faces_where_anything_small_was_seen",
-           (28, 0.8, True)),
+    Mutant("a still picture never gets the closest look", Threat.MISSED, "detect", "pipeline.tiles:small",
+           lambda small: lambda boxes: boxes[:0],
+           f"{DETECT}:test_the_better_network_looks_for_small_faces_around_anything_small_that_was_seen",
+           (20, 0.8, True)),
+    Mutant("tiles have no room around them", Threat.MISSED, "detect", "pipeline.tiles:_ROOM_PX", value(0),
+           f"{TILES}:test_every_small_face_lies_whole_in_a_tile_with_room_around_it", ((1760, 992),)),
+    Mutant("what a tile shows is covered elsewhere", Threat.MISSED, "detect", "pipeline.tiles:at_home",
+           lambda at_home: lambda seen, place, size: seen,
+           f"{DETECT}:test_the_better_network_looks_for_small_faces_around_anything_small_that_was_seen",
+           (20, 0.8, True)),
     Mutant("weak detections are not used", Threat.MISSED, "tracking",
            "trackers.online:KalmanTracker._associate", _strong_only,
            f"{ORACLE}:test_no_face_leaks_while_it_is_detected_weakly"),
