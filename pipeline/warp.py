@@ -28,9 +28,7 @@ TURN = 0.12
 STRETCH = 0.05
 MAX_AGE = 25  # frames: light and surroundings move on even where the face does not
 
-BEND = (
-    2.5  # times those changes, mouth and lids aside: as far as a rendering is carried for want of a new one
-)
+BEND = 2.5  # times those changes, mouth and lids aside: how far one is carried for want of a new one
 
 _NODES = 96  # a side: the field is computed there and interpolated between
 # a third of the mesh moves the rest: outline, eyes and mouth whole
