@@ -23,6 +23,7 @@ RING = 0.10
 _SHARPEN = (0.5, 1.8)  # least and most that the gradients are scaled by
 _CELLS = 32  # a side: colours are fitted there
 _MOST_SHIFT = 24  # of 255, in colour; a ring that differs more shows something else
+_CIRCLE = np.array([(np.cos(a), np.sin(a)) for a in np.linspace(0, 2 * np.pi, 64, endpoint=False)])
 FACE_IN_BOX = 0.75  # ellipse in a track's box that must be under the mask whole
 
 
@@ -156,8 +157,7 @@ def _hides(face: Synthetic) -> bool:
 
 def ellipse(box: Box, to_patch: Affine, side: int) -> Mask:
     """1 over the ellipse in `box`."""
-    angle = np.linspace(0, 2 * np.pi, 64, endpoint=False)
-    rim = np.stack([np.cos(angle) * box.width, np.sin(angle) * box.height], 1) / 2 + box.centre
+    rim = _CIRCLE * [box.width / 2, box.height / 2] + box.centre
     mask = np.zeros((side, side), np.float32)
     polygon = np.clip(apply(to_patch, rim) - 0.5, -8 * side, 9 * side)
     cv2.fillPoly(mask, [np.rint(polygon * 16).astype(np.int32)], 1.0, shift=4)

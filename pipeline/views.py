@@ -6,7 +6,7 @@ outside the mask alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -16,19 +16,18 @@ from jaxtyping import Float32, Float64
 from veilcast.diffusion import patch
 from veilcast.pipeline import blend, likeness, warp
 from veilcast.pipeline.align import scale_of, similarity
-from veilcast.pipeline.checks import PRESENCE
+from veilcast.pipeline.attention import Attention
 from veilcast.pipeline.generate import Refusal
 from veilcast.pipeline.generator_model import CLOSEUP_PX, PATCH_PX
-from veilcast.pipeline.landmarks import Mesh, MeshFinder, OneEuro, five_points, in_box, size_px, yaw
+from veilcast.pipeline.landmarks import Mesh, MeshFinder, OneEuro, five_points, in_box, size_px
 from veilcast.pipeline.pixels import crop_to_rgb
 from veilcast.types import Affine, Box, Frame, Rgb, Track
 
-MIN_FACE_PX = 24.0  # brow to chin; a smaller face is veiled: nobody would see who the new one is
-MAX_YAW = float(np.radians(65))  # a head turned further is veiled: the model has seen too few profiles
 _MIN_BOX_PX = 36.0  # the longer side of its box; below it no mesh is looked for
 MOVING_CLOSEUP_PX = 200.0  # of the picture under the patch: from here on a moving face is a close-up
 STILL_CLOSEUP_PX = 130.0  # a still one, which is looked at longer than it takes to draw
 _CLOSEUP_STAYS = 0.825  # of those pixels: down to here a close-up stays one
+_SMALL_VEIL_PX = 64.0  # the longer side of a box whose veil is made of half as many pixels
 _OTHERS = 1.3  # size of the ellipse that hides another face, in boxes
 
 Scene = tuple[Frame, tuple[Track, ...]]
@@ -53,7 +52,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Veil:
-    """A face too small or too far turned for a persona, or hidden: it gets a few average colours."""
+    """A face without a persona in this frame (see `attention`): it gets a few average colours."""
 
     place: int
     track: Track
@@ -66,6 +65,7 @@ Seen = View | Veil | Refusal  # what became of one face
 class Life:
     """What is kept of a track from frame to frame."""
 
+    attention: Attention = field(default_factory=Attention)
     place: OneEuro = field(default_factory=OneEuro)
     manner: OneEuro = field(default_factory=lambda: OneEuro(cutoff_hz=5.0, beta=20.0))
     side: int = PATCH_PX
@@ -86,7 +86,7 @@ class Viewer:
     def views(self, window: Sequence[Scene], lives: dict[int, Life]) -> list[Seen]:
         """One for each track of each frame. Raises EngineError, ValueError."""
         found: list[Seen] = []
-        large = [[track for track in tracks if _extent(track.box) >= _MIN_BOX_PX] for _, tracks in window]
+        large = [[track for track in tracks if _due(track, frame, lives)] for frame, tracks in window]
         asked = [
             (frame, [five_points(t) for t in some]) for (frame, _), some in zip(window, large, strict=True)
         ]
@@ -107,11 +107,9 @@ class Viewer:
         mesh: Mesh | None,
         life: Life,
     ) -> Seen:
-        if mesh is None or not mesh.presence >= PRESENCE:
+        if not life.attention.see(mesh) or mesh is None:
             return Veil(place, track)
         height_px = size_px(mesh.points)
-        if height_px < MIN_FACE_PX or yaw(mesh.points) > MAX_YAW:
-            return Veil(place, track)
         points, lively = (
             steady(float(frame.time), mesh.points, height_px) for steady in (life.place, life.manner)
         )
@@ -169,8 +167,11 @@ class Viewer:
         )
 
 
-def _extent(box: Box) -> float:
-    return max(box.width, box.height)
+def _due(track: Track, frame: Frame, lives: Mapping[int, Life]) -> bool:
+    """Whether the mesh is looked for."""
+    known = lives.get(track.id)
+    large = max(track.box.width, track.box.height) >= _MIN_BOX_PX
+    return large and (known is None or known.attention.due(frame.index))
 
 
 def _hidden(points: Float64[np.ndarray, "478 3"], box: Box, affine: Affine, side: int) -> likeness.Mask:
@@ -209,7 +210,9 @@ def _reaches(box: Box, to_patch: Affine, side: int) -> bool:
 
 def veil(frame: Frame, track: Track) -> blend.Synthetic:
     """A face of average colours over the whole of the track's ellipse."""
-    to_patch = similarity(in_box(track.box), patch.TEMPLATE * PATCH_PX)
-    core = blend.ellipse(track.box.scaled(_OTHERS), to_patch, PATCH_PX)
-    rgb = averaged(crop_to_rgb(frame, to_patch, PATCH_PX), np.ones_like(core))
+    small = max(track.box.width, track.box.height) < _SMALL_VEIL_PX
+    side = PATCH_PX // 2 if small else PATCH_PX  # a few colours need no more
+    to_patch = similarity(in_box(track.box), patch.TEMPLATE * side)
+    core = blend.ellipse(track.box.scaled(_OTHERS), to_patch, side)
+    rgb = averaged(crop_to_rgb(frame, to_patch, side), np.ones_like(core))
     return blend.Synthetic(track.id, track.box, rgb, to_patch, blend.feathered(core))

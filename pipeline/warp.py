@@ -9,6 +9,7 @@ where they change, or the head turns, the face is rendered anew. The source's pi
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -31,6 +32,9 @@ MAX_AGE = 25  # frames: light and surroundings move on even where the face does 
 BEND = 2.5  # times those changes, mouth and lids aside: how far one is carried for want of a new one
 
 _NODES = 96  # a side: the field is computed there and interpolated between
+_RIM = (
+    np.array([(x, y) for x in range(5) for y in range(5) if x in (0, 4) or y in (0, 4)]) / 4
+)  # of the patch
 # a third of the mesh moves the rest: outline, eyes and mouth whole
 _CARRIERS = sorted({*range(0, 478, 3), *patch.OVAL, *patch.RIGID, 13, 14, 61, 291, 159, 145, 386, 374})
 
@@ -88,12 +92,11 @@ def _displacement(
 ) -> Float32[np.ndarray, "s s 2"]:
     """From each pixel of the patch to where it was: affine in every triangle between the landmarks
     (Delaunay, as they were), nothing at the patch's border."""
-    edge = np.linspace(0, side, 5)
-    rim = np.array([(x, y) for x in edge for y in edge if x in (0, side) or y in (0, side)])
     here, there = now[_CARRIERS], before[_CARRIERS]
     inside = ((here > 0) & (here < side) & (there > 0) & (there < side)).all(1)
+    rim = _RIM * side
     here, there = np.concatenate([here[inside], rim]), np.concatenate([there[inside], rim])
-    corners = Delaunay(there).simplices
+    corners = _triangles(there.tobytes())
     affines, solid = _affines(here[corners], (there - here)[corners])
     places = _places(here[corners[solid]] * (_NODES / side))
     centres = (np.arange(_NODES) + 0.5) * side / _NODES
@@ -104,6 +107,13 @@ def _displacement(
         coarse.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR
     )
     return moved
+
+
+@lru_cache(maxsize=64)  # a rendering is carried to many frames
+def _triangles(points: bytes) -> Int32[np.ndarray, "m 3"]:
+    """Of a float64 (n, 2)."""
+    found: Int32[np.ndarray, "m 3"] = Delaunay(np.frombuffer(points).reshape(-1, 2)).simplices
+    return found
 
 
 def _affines(
