@@ -2,7 +2,8 @@
 
 What one step leaves is smoother than a photograph, and the decoders have learned from latents of photographs.
 Here they get latents of personas, for which there is no picture: an adversary wants them to look real, and
-they stay the faces that the patch's decoder drew before (LPIPS, and the means of small squares).
+they stay the faces that the patch's decoder drew before (LPIPS, and the means of small squares). What an
+adversary does not mind, a pattern locked to the grid of the network, is taken off (`lattice`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from veilcast.training.autoencoder import gradient, windows
 from veilcast.training.critic import critic_loss, maker_loss
 from veilcast.training.data import normal
 from veilcast.training.diffusion import persona_for, render
+from veilcast.training.lattice import woven
 from veilcast.training.sheet import fixed, sheet
 
 if TYPE_CHECKING:
@@ -60,6 +62,8 @@ class PolishPhase:
         kept = tools.lpips(coarse[:, :, y:, x:], before[:, :, y:, x:]).mean()
         moved = functional.avg_pool2d(coarse - before, SQUARE_PX).abs().mean()
         terms = {"kept": weights.lpips * kept, "colours": 2 * weights.pixels * moved}
+        if weights.woven:
+            terms["woven"] = weights.woven * woven(made)
         if self.critic is not None:
             terms["adversarial"] = weights.polish * maker_loss(self.critic, tools.lpips, shown)
         return terms
@@ -102,6 +106,7 @@ class PolishPhase:
         return {
             "lpips_to_before": float(self.tools.lpips(coarse, before).mean()),
             "sharpness_over_before": float(gradient(coarse) / gradient(before)),
+            "woven": float(woven(made)),
         }
 
 

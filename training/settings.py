@@ -64,6 +64,7 @@ class Weights:
     adversarial: float = 0.1  # the decoders' adversary
     realness: float = 0.06  # the few-step phase's adversary
     polish: float = 0.2  # that of the decoders' last phase
+    woven: float = 1.0  # there: detail that is locked to the grid of the network
     latents: float = 1.0  # 0: the encoder, which serves training alone, is left out
     identity: float = 0.2
     geometry: float = 0.15

@@ -109,9 +109,35 @@ def test_a_head_that_was_not_moved_is_as_sharp_as_before(kind: type[PolishPhase]
     with torch.no_grad():
         found = phase.measure(phase.trained.eval())
         assert phase.sheet(phase.trained).ndim == 3
+    assert found.pop("woven") >= 0
     assert found == pytest.approx({"lpips_to_before": 0.0, "sharpness_over_before": 1.0}, abs=1e-5)
 
 
+class Woven(torch.nn.Module):
+    """A head that draws the same stripes wherever it draws, as strongly as it was told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.strength = torch.nn.Parameter(torch.tensor(0.3))
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        n, _, h, w = latents.shape
+        stripes = torch.zeros(n, 3, h * 16, w * 16)
+        stripes[..., ::4] = 1
+        return 0.2 * torch.randn(stripes.shape) + self.strength * stripes
+
+
+def test_a_pattern_of_the_network_is_taken_off(tools: Tools) -> None:
+    phase = CloseUpPolishPhase(tools)
+    phase.trained["closeup"] = head = Woven()
+    term = phase.losses(torch.Generator().manual_seed(1), 2, 0)["woven"]
+    assert term.item() > 0.1
+    term.backward()  # type: ignore[no-untyped-call]
+    assert head.strength.grad is not None and head.strength.grad.item() > 0
+
+
 def without_adversary(tools: Tools) -> Tools:
-    settings: Settings = replace(tools.settings, weights=replace(tools.settings.weights, polish=0.0))
+    settings: Settings = replace(
+        tools.settings, weights=replace(tools.settings.weights, polish=0.0, woven=0.0)
+    )
     return replace(tools, settings=settings)
