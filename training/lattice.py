@@ -1,8 +1,8 @@
 """How much of a picture's finest detail is a pattern of the network that drew it.
 
-A decoder that enlarges by pixel shuffle can draw the same few pixels over and over, one pattern for each
-place in its grid ("checkerboard artefacts", Odena et al. 2016). An adversary hardly minds; seen near, hair and
-stubble look woven.
+A decoder that enlarges by pixel shuffle can draw the same few pixels over and over, in step with its grid
+("checkerboard artefacts", Odena et al. 2016). An adversary hardly minds; seen near, hair and stubble look
+woven.
 """
 
 from __future__ import annotations

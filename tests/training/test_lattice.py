@@ -38,7 +38,8 @@ def test_less_weave_is_less_and_its_gradient_says_so() -> None:
     strong, weak = woven(picture + weave), woven(picture + strength * weave)
     weak.backward()  # type: ignore[no-untyped-call]
     assert weak < strong
-    assert strength.grad is not None and strength.grad.item() > 0
+    assert strength.grad is not None
+    assert strength.grad.item() > 0
 
 
 def test_a_small_picture_is_judged_by_the_periods_that_it_holds() -> None:

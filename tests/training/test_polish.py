@@ -133,7 +133,8 @@ def test_a_pattern_of_the_network_is_taken_off(tools: Tools) -> None:
     term = phase.losses(torch.Generator().manual_seed(1), 2, 0)["woven"]
     assert term.item() > 0.1
     term.backward()  # type: ignore[no-untyped-call]
-    assert head.strength.grad is not None and head.strength.grad.item() > 0
+    assert head.strength.grad is not None
+    assert head.strength.grad.item() > 0
 
 
 def without_adversary(tools: Tools) -> Tools:
