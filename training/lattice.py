@@ -43,7 +43,7 @@ def _mean(picture: Tensor, around: int) -> Tensor:
 
 
 def _mean_in_step(fine: Tensor, period: int) -> Tensor:
-    """Share of the energy in the means of each place of the grid, in squares of 8 periods a side which overlap
+    """Share of the energy in the means of each place of the grid, in squares of 8 periods that overlap
     by half, over the 1/64 that is there by chance."""
     places = functional.pixel_unshuffle(fine, period)  # (n, period^2, h / period, w / period)
     mean = functional.avg_pool2d(places, REPEATS, REPEATS // 2)

@@ -1,15 +1,16 @@
-"""Which faces are drawn as close-ups."""
+"""Which faces are drawn as close-ups, and what those without a persona get."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.pipeline.synthetic_world import FakeEngine, find_mesh, mesh
+from tests.pipeline.synthetic_world import FakeEngine, find_mesh, frame, mesh, track
 
 from veilcast.diffusion import patch
+from veilcast.pipeline import blend
 from veilcast.pipeline.generator_model import CLOSEUP_PX, PATCH_PX
 from veilcast.pipeline.landmarks import MeshFinder
-from veilcast.pipeline.views import MOVING_CLOSEUP_PX, STILL_CLOSEUP_PX, Viewer
+from veilcast.pipeline.views import MOVING_CLOSEUP_PX, STILL_CLOSEUP_PX, Viewer, veil
 
 
 def viewer(closeup_px: float, sides: tuple[int, ...] = (PATCH_PX, CLOSEUP_PX)) -> Viewer:
@@ -42,3 +43,19 @@ def test_a_face_of_many_pixels_is_a_close_up_and_does_not_flicker_between_the_tw
 
 def test_a_model_without_a_close_up_head_draws_patches_alone() -> None:
     assert viewer(STILL_CLOSEUP_PX, (PATCH_PX,))._side(face(900), PATCH_PX) == PATCH_PX
+
+
+@pytest.mark.parametrize("size", [0.1, 0.3, 0.5, 0.8, 1.0])
+def test_a_veil_lies_over_the_whole_face_and_shows_a_few_colours_of_it(size: float) -> None:
+    shown = track(1, size=size)
+    seen = frame(0, [shown])
+    before = np.stack(seen.planes, -1)
+    blend.paste_veil(seen, veil(seen, shown))
+    after = np.stack(seen.planes, -1).astype(np.float32)
+    box, (x, y) = shown.box, shown.box.centre
+    inner = np.s_[round(y - 0.3 * box.height) : round(y + 0.3 * box.height),
+                  round(x - 0.3 * box.width) : round(x + 0.3 * box.width)]  # fmt: skip
+    steps = np.abs(np.diff(after[inner], axis=0)).max()
+    assert steps < 0.4 * np.abs(np.diff(before[inner].astype(np.float32), axis=0)).max() + 3
+    corner = np.s_[: max(0, round(y - box.height)), :]
+    assert np.array_equal(after[corner], before[corner])
