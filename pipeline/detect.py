@@ -8,9 +8,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Protocol
 
+import cv2
 import numpy as np
 
 from veilcast.config import Detect, Device
@@ -87,7 +89,7 @@ class FaceFinder:
         most costly pass only where something that could be a small face was seen without it."""
         size = frame.displayed_size
         passes = quick_passes(size, MAX_ENLARGED)
-        pictures = _pictures(frame, passes)
+        pictures = _from_the_largest(frame, passes)
         found = self._candidates(pictures, size, passes)
         (costly,) = detail_pass(size, MAX_ENLARGED)
         scale = costly.size[0] / size[0], costly.size[1] / size[1]
@@ -223,6 +225,16 @@ def open_one(name_or_path: str | Path, models: Models, threads: int = 1) -> Abst
 
 def _pictures(frame: Frame, passes: Sequence[Pass]) -> dict[tuple[int, int], Rgb | Picture]:
     return {size: picture(frame, size) for size in {p.size for p in passes}}
+
+
+def _from_the_largest(frame: Frame, passes: Sequence[Pass]) -> dict[tuple[int, int], Rgb | Picture]:
+    """The same in less time: smaller pictures are made of the largest one."""
+    sizes = {p.size for p in passes}
+    largest = max(sizes, key=prod)
+    shown = picture(frame, largest)
+    if not isinstance(shown, np.ndarray):
+        return _pictures(frame, passes)  # on a GPU, which has its own way
+    return {s: shown if s == largest else cv2.resize(shown, s, interpolation=cv2.INTER_AREA) for s in sizes}
 
 
 def _faces(found: Mapping[str, Candidates]) -> tuple[Face, ...]:
