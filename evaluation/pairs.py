@@ -75,7 +75,9 @@ def _from_folder(folder: Path, path: Path, outputs: dict[Path, Path]) -> Clip:
     relative = path.relative_to(folder)
     output = outputs.get(relative.with_suffix(""))
     if output is None:
-        raise InputMissing(f"{relative} has no output; run the anonymisation to its end first")
+        raise InputMissing(
+            f"{relative} has no output; run the anonymisation to its end, or take out what it refused"
+        )
     parent = relative.parent.name
     person = parent if parent and path.suffix.lower() in PICTURES else None
     return Clip(path, output, str(relative), person)
