@@ -102,8 +102,8 @@ def fill(polygon: Float[np.ndarray, "n 2"], side: int) -> Float[np.ndarray, "s s
     left = np.clip(np.ceil(crossing[spans] - 0.5), 0, side).astype(np.int64)
     row = np.broadcast_to(np.arange(side), spans.shape)[spans]
     passed = np.bincount(row * (side + 1) + left, minlength=side * (side + 1)).reshape(side, side + 1)
-    counts = passed[:, :0:-1].cumsum(1)[:, ::-1]
-    return np.asarray(counts % 2, np.float32)
+    odd = passed[:, :0:-1].astype(np.uint8).cumsum(1, dtype=np.uint8)[:, ::-1] & 1  # what wraps stays odd
+    return odd.astype(np.float32)
 
 
 def mask(landmarks: Float[np.ndarray, "478 d"], side: int) -> Float[np.ndarray, "s s"]:

@@ -56,8 +56,9 @@ def blend(face: Rgb, context: Rgb, core: Mask, others: Mask | None = None) -> tu
     matched = face.astype(np.float32)
     if ring.sum() >= side:  # else too little surroundings to learn anything from
         matched = _sharpened(matched, context, ring)
-        matched = matched + _colour_shift(matched, context, ring)
-    return np.clip(np.rint(matched), 0, 255).astype(np.uint8), _falling(away)
+        # cv2 rounds to the nearest and keeps what the type cannot hold at its ends
+        return cv2.add(matched, _colour_shift(matched, context, ring), dtype=cv2.CV_8U), _falling(away)
+    return face, _falling(away)
 
 
 def feathered(core: Mask) -> Mask:
@@ -82,7 +83,8 @@ def _colour_shift(
     """What the ring lacks in colour, spread smoothly inwards (normalised convolution, Knutsson and
     Westin 1993): it follows a light that comes from one side."""
     side, cells = len(ring), (_CELLS, _CELLS)
-    difference = (context.astype(np.float32) - face) * ring[..., None]
+    apart = cv2.subtract(context, face, dtype=cv2.CV_32F)
+    difference = cv2.multiply(apart, cv2.merge([ring, ring, ring]))
     weight = cv2.resize(ring, cells, interpolation=cv2.INTER_AREA)
     spread = cv2.resize(difference, cells, interpolation=cv2.INTER_AREA)
     total = spread.sum((0, 1)) / weight.sum()
@@ -97,7 +99,8 @@ def _colour_shift(
 def gradient_energy(grey: Float32[np.ndarray, "s s"], where: Mask) -> float:
     """Mean squared gradient over `where`: sharpness."""
     dx, dy = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
-    return float(((dx * dx + dy * dy) * where).sum() / max(float(where.sum()), 1e-6))
+    squares = cv2.add(cv2.multiply(dx, dx), cv2.multiply(dy, dy))
+    return float(cv2.mean(squares, (where > 0).astype(np.uint8))[0])
 
 
 def _sharpened(face: Float32[np.ndarray, "s s 3"], context: Rgb, ring: Mask) -> Float32[np.ndarray, "s s 3"]:
@@ -107,8 +110,10 @@ def _sharpened(face: Float32[np.ndarray, "s s 3"], context: Rgb, ring: Mask) -> 
     if own < 1 or wanted < 1:
         return face
     gain = float(np.clip(np.sqrt(wanted / own), *_SHARPEN))
-    smooth = cv2.GaussianBlur(face, (0, 0), 0.012 * len(ring))
-    sharpened: Float32[np.ndarray, "s s 3"] = smooth + gain * (face - smooth)
+    size, half = face.shape[1::-1], (len(ring) // 2, len(ring) // 2)
+    small = cv2.GaussianBlur(cv2.resize(face, half, interpolation=cv2.INTER_AREA), (0, 0), 0.006 * len(ring))
+    smooth = cv2.resize(small, size, interpolation=cv2.INTER_LINEAR)
+    sharpened: Float32[np.ndarray, "s s 3"] = cv2.addWeighted(face, gain, smooth, 1 - gain, 0)
     return sharpened
 
 

@@ -183,12 +183,11 @@ def _hidden(points: Float64[np.ndarray, "478 3"], box: Box, affine: Affine, side
 
 
 def averaged(rgb: Rgb, hidden: likeness.Mask) -> Rgb:
-    """The patch with nothing but a few average colours where it is hidden, as `patch.veil` has them."""
-    picture, cells = rgb.astype(np.float32), (patch.COLOURS, patch.COLOURS)
-    means = cv2.resize(picture, cells, interpolation=cv2.INTER_AREA)
-    smooth = cv2.resize(means, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    mixed = picture + (smooth - picture) * hidden[..., None]
-    result: Rgb = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    """The patch with nothing but a few average colours where anything is hidden, as `patch.veil` has them."""
+    cells = (patch.COLOURS, patch.COLOURS)
+    means = cv2.resize(rgb.astype(np.float32), cells, interpolation=cv2.INTER_AREA)
+    smooth = cv2.convertScaleAbs(cv2.resize(means, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR))
+    result: Rgb = cv2.copyTo(smooth, (hidden > 0).astype(np.uint8), rgb.copy())
     return result
 
 
