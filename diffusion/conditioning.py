@@ -77,7 +77,7 @@ class Surroundings(nn.Module):
 
 
 def veil(rgb: Float[Tensor, "n 3 s s"], hidden: Float[Tensor, "n 1 s s"]) -> Float[Tensor, "n 4 s s"]:
-    """patch.veil for a batch of pictures in [-1, 1]."""
+    """Pictures in [-1, 1] as `patch.veiled` has them at run time."""
     means = functional.adaptive_avg_pool2d(rgb, COLOURS)
     smooth = functional.interpolate(means, rgb.shape[2:], mode="bilinear", align_corners=False)
     return torch.cat([rgb * (1 - hidden) + smooth * hidden, hidden], 1)

@@ -111,23 +111,11 @@ def mask(landmarks: Float[np.ndarray, "478 d"], side: int) -> Float[np.ndarray, 
     return fill(outline(landmarks), side)
 
 
-def veil(rgb: UInt8[np.ndarray, "s s 3"], hidden: Float[np.ndarray, "s s"]) -> Float[np.ndarray, "4 s s"]:
-    """What the generator may see of the source: the surroundings, and under the mask nothing but
-    COLOURS x COLOURS average colours (skin tone and the side that the light comes from). Three channels
-    in [-1, 1] and the mask."""
-    picture = rgb.transpose(2, 0, 1).astype(np.float32) / 127.5 - 1
-    side = rgb.shape[0]
-    cell = side // COLOURS
-    means = picture.reshape(3, COLOURS, cell, COLOURS, cell).mean((2, 4))
-    weights = _tent(side)
-    smooth = weights @ means @ weights.T
-    return np.concatenate([picture * (1 - hidden) + smooth * hidden, hidden[None]]).astype(np.float32)
-
-
-def _tent(side: int) -> Float[np.ndarray, "s c"]:
-    """Bilinear weights of the COLOURS cells' centres at each of `side` pixel centres."""
-    position = np.clip((np.arange(side) + 0.5) * COLOURS / side - 0.5, 0, COLOURS - 1)
-    return np.asarray(np.maximum(1 - np.abs(position[:, None] - np.arange(COLOURS)), 0), np.float32)
+def veiled(rgb: UInt8[np.ndarray, "s s 3"], hidden: Float[np.ndarray, "s s"]) -> Float[np.ndarray, "4 s s"]:
+    """What the generator may see of the source, as it takes it: three channels in [-1, 1] and the mask. `rgb`
+    shows the surroundings, and under the mask nothing but COLOURS x COLOURS average colours (skin tone and
+    the side that the light comes from)."""
+    return np.concatenate([rgb.transpose(2, 0, 1) / np.float32(127.5) - 1, hidden[None]], dtype=np.float32)
 
 
 def geometry(

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from veilcast.counters import Counters
+from veilcast.diffusion import patch
 from veilcast.errors import VeilcastError
 from veilcast.pipeline import blend, checks, likeness, warp
 from veilcast.pipeline.cover import Painter
@@ -188,7 +189,8 @@ class Synthesiser:
         persona = self._personas[view.track.id]
         key: Key = (view.pose.index, view.track.id, persona.counter)
         identity, noise = persona.identity.embedding, persona.noise()
-        return Job(key, view.pose.side, view.veiled, view.geometry, identity, noise, self.hurry)
+        veiled = patch.veiled(view.small, view.hidden)
+        return Job(key, view.pose.side, veiled, view.geometry, identity, noise, self.hurry)
 
     def _recognised(self, views: Sequence[View], found: Sequence[Rgb | Refusal]) -> list[Rgb | Refusal]:
         """Those with a face in the right place that is neither a real person nor another persona."""

@@ -46,7 +46,8 @@ class View:
     context: Rgb = field(repr=False)  # that patch, averaged under `core` and under `others`
     others: likeness.Mask = field(repr=False)  # where other people's faces are
     like: likeness.Like = field(repr=False)  # how much a rendering repeats the source's patch
-    veiled: Float32[np.ndarray, "4 128 128"] = field(repr=False)
+    small: Rgb = field(repr=False)  # (128, 128, 3): the same for the generator
+    hidden: likeness.Mask = field(repr=False)  # of that
     geometry: Float32[np.ndarray, " 61"] = field(repr=False)
 
 
@@ -162,7 +163,8 @@ class Viewer:
             averaged(source, np.maximum(core, hidden)),
             hidden,
             lambda rgb: likeness.compare(lens(rgb), inner),
-            patch.veil(clear, small_core),
+            averaged(clear, small_core),
+            small_core,
             geometry,
         )
 
@@ -183,7 +185,7 @@ def _hidden(points: Float64[np.ndarray, "478 3"], box: Box, affine: Affine, side
 
 
 def averaged(rgb: Rgb, hidden: likeness.Mask) -> Rgb:
-    """The patch with nothing but a few average colours where anything is hidden, as `patch.veil` has them."""
+    """The patch with nothing but a few average colours where anything is hidden."""
     cells = (patch.COLOURS, patch.COLOURS)
     means = cv2.resize(rgb.astype(np.float32), cells, interpolation=cv2.INTER_AREA)
     smooth = cv2.convertScaleAbs(cv2.resize(means, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR))

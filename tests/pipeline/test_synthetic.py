@@ -30,7 +30,7 @@ from veilcast.pipeline.cover import cover, is_solid, regions
 from veilcast.pipeline.generate import Generator, Job, Rendering
 from veilcast.pipeline.likeness import Lens, Likeness, compare
 from veilcast.pipeline.pixels import crop_to_rgb
-from veilcast.pipeline.views import Scene, averaged
+from veilcast.pipeline.views import Scene
 from veilcast.types import Frame, Track
 
 SETTINGS = Cover()
@@ -485,11 +485,3 @@ def test_without_its_digest_a_stale_rendering_would_be_shown(monkeypatch: pytest
     monkeypatch.setattr(generate, "_digest", lambda image: str(time.monotonic_ns()).encode())
     with pytest.raises(AssertionError):
         test_a_rendering_of_an_earlier_window_is_stale()
-
-
-@pytest.mark.parametrize("side", [128, 256])
-def test_a_context_hides_a_face_as_the_generators_own_veil_does(side: int) -> None:
-    rgb = np.random.default_rng(1).integers(0, 256, (side, side, 3), np.uint8)
-    core = patch.mask(mesh(side), side)
-    veiled = (patch.veil(rgb, core)[:3].transpose(1, 2, 0) + 1) * 127.5
-    assert np.abs(averaged(rgb, core) - veiled).max() <= 0.51
