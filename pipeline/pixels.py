@@ -214,8 +214,10 @@ def _blend(
 ) -> None:
     (rows, columns), from_patch, size = _reached(plane, to_patch, value.shape)
     small_value, matrix = _shrunk(value, from_patch)
+    enlarged = abs(np.linalg.det(matrix[:2, :2])) > 1  # which costs sharpness, least by cubic interpolation
+    flags = cv2.INTER_CUBIC if enlarged else cv2.INTER_LINEAR
     painted = cv2.warpAffine(
-        small_value, _for_cv2(matrix), size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        small_value, _for_cv2(matrix), size, flags=flags, borderMode=cv2.BORDER_REPLICATE
     )
     weight = _weight(mask, from_patch, size)
     window = plane[rows, columns]

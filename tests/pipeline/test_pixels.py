@@ -156,6 +156,16 @@ def test_a_patch_appears_at_its_place_in_its_colour(layout: PixelFormat) -> None
     assert np.abs(shown - expected).max() <= 5
 
 
+def test_a_patch_that_is_enlarged_keeps_its_detail() -> None:
+    """Stripes of four pixels, each six tenths larger: linear interpolation would leave .81 of them."""
+    frame = frame_of(flat(FORMATS[0], (128, 128, 128)), FORMATS[0])
+    wave = 128 + 80 * np.sin(np.arange(40) * np.pi / 2 + 0.4)
+    patch = np.repeat(np.tile(wave, (40, 1)).astype(np.uint8)[..., None], 3, 2)
+    paste_rgb(frame, patch, np.array([[0.625, 0, 0], [0, 0.625, 0]]), np.ones((40, 40), np.float32))
+    shown = to_rgb(frame)[16:32, 8:56, 1]
+    assert shown.std() > 0.9 * patch.std()
+
+
 @pytest.mark.parametrize("side", [8, 40, 300])
 @pytest.mark.parametrize("layout", FORMATS, ids=lambda layout: layout.name)
 def test_samples_outside_the_mask_are_not_written(layout: PixelFormat, side: int) -> None:
