@@ -74,17 +74,18 @@ def _within(rendered: Pose, now: Pose, times: float) -> bool:
 def carry(rgb: Rgb, rendered: Pose, now: Pose) -> Rgb:
     """The rendering (side, side, 3) of one pose as another one moves it: each point of the new patch looks
     up where it was."""
-    side = now.side
-    moved = _displacement(now.mesh[:, :2], rendered.mesh[:, :2], side)
-    at = np.arange(side, dtype=np.float32)
+    places = _displacement(now.mesh[:, :2], rendered.mesh[:, :2], now.side) + _grid(now.side)
     warped: Rgb = cv2.remap(
-        rgb,
-        at[None, :] + moved[..., 0],
-        at[:, None] + moved[..., 1],
-        interpolation=cv2.INTER_CUBIC,
-        borderMode=cv2.BORDER_REFLECT_101,
+        rgb, places, None, interpolation=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
     )
     return warped
+
+
+@lru_cache
+def _grid(side: int) -> Float32[np.ndarray, "s s 2"]:
+    """Column and row of each pixel."""
+    rows, columns = np.indices((side, side), np.float32)
+    return np.stack([columns, rows], 2)
 
 
 def _displacement(
@@ -99,13 +100,10 @@ def _displacement(
     corners = _triangles(there.tobytes())
     affines, solid = _affines(here[corners], (there - here)[corners])
     places = _places(here[corners[solid]] * (_NODES / side))
-    centres = (np.arange(_NODES) + 0.5) * side / _NODES
-    x, y = np.meshgrid(centres, centres)
-    own = affines[places]  # (nodes, nodes, 3, 2)
-    coarse = x[..., None] * own[:, :, 0] + y[..., None] * own[:, :, 1] + own[:, :, 2]
-    moved: Float32[np.ndarray, "s s 2"] = cv2.resize(
-        coarse.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR
-    )
+    centres = ((np.arange(_NODES, dtype=np.float32) + 0.5) * (side / _NODES))[:, None]
+    across, down, fixed = (part[places] for part in affines)  # (nodes, nodes, 2) each
+    coarse = centres * across + centres[:, None] * down + fixed
+    moved: Float32[np.ndarray, "s s 2"] = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_LINEAR)
     return moved
 
 
@@ -118,12 +116,19 @@ def _triangles(points: bytes) -> Int32[np.ndarray, "m 3"]:
 
 def _affines(
     corners: Float64[np.ndarray, "m 3 2"], shifts: Float64[np.ndarray, "m 3 2"]
-) -> tuple[Float64[np.ndarray, "k 3 2"], Bool[np.ndarray, " m"]]:
-    """(x, y, 1) -> shift in each triangle that has an area, and which those are; the last one is no shift."""
-    square = np.concatenate([corners, np.ones((len(corners), 3, 1))], 2)
-    solid = np.abs(np.linalg.det(square)) > 1e-3
-    found = np.linalg.solve(square[solid], shifts[solid])
-    return np.concatenate([found, np.zeros((1, 3, 2))]), solid
+) -> tuple[Float32[np.ndarray, "3 k 2"], Bool[np.ndarray, " m"]]:
+    """The factors of x, of y and of 1 in the shift in each triangle that has an area, and which those are;
+    the last one is no shift."""
+    first, (x1, y1), (x2, y2) = corners[:, 0], *(corners[:, n].T - corners[:, 0].T for n in (1, 2))
+    area = x1 * y2 - y1 * x2
+    solid = np.abs(area) > 1e-3
+    by1, by2 = (shifts[:, n] - shifts[:, 0] for n in (1, 2))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        across = (by1 * y2[:, None] - by2 * y1[:, None]) / area[:, None]
+        down = (by2 * x1[:, None] - by1 * x2[:, None]) / area[:, None]
+    fixed = shifts[:, 0] - across * first[:, :1] - down * first[:, 1:]
+    found = np.stack([across[solid], down[solid], fixed[solid]])
+    return np.concatenate([found, np.zeros((3, 1, 2))], 1, dtype=np.float32), solid
 
 
 def _places(triangles: Float64[np.ndarray, "m 3 2"]) -> Int32[np.ndarray, "k k"]:
