@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -39,7 +39,7 @@ from veilcast.pipeline.generator_line import LineGenerator
 from veilcast.pipeline.generator_remote import Offer, RemoteGenerator, manifest_hash
 from veilcast.trt_engines.engine import Engine
 from veilcast.trt_engines.models import ModelFile
-from veilcast.trt_engines.open import open_engine
+from veilcast.trt_engines.open import open_engine, open_together
 
 MANIFEST, CONSTANTS = "manifest.json", "constants.safetensors"
 REQUIRED = ("unet.onnx", "decoder.onnx", "identity.onnx", "expression.onnx", "coarse.onnx", CONSTANTS)
@@ -117,10 +117,8 @@ class GeneratorModel:
             generator, offer = stack.enter_context(
                 open_generator(folder, open_network) if shared is None else _remote(folder, shared)
             )
-            self._identity, self._expression, self._coarse = (
-                stack.enter_context(_as_context(open_network(files[f"{name}.onnx"])))
-                for name in ("identity", "expression", "coarse")
-            )
+            wanted = [files[f"{name}.onnx"] for name in ("identity", "expression", "coarse")]
+            self._identity, self._expression, self._coarse = open_together(wanted, open_network, stack)
             self._stack = stack.pop_all()
         self.generator: Generator = generator
         self.sides, self.latent_shape = offer.sides, offer.latent
@@ -166,14 +164,9 @@ def open_generator(folder: Path, open_network: Open = open_engine) -> Iterator[t
     manifest = read_manifest(folder)
     files = listed(folder, manifest)
     with ExitStack() as stack:
-
-        def opened(name: str) -> Engine:
-            return stack.enter_context(_as_context(open_network(files[name])))
-
-        decoders = {PATCH_PX: opened("decoder.onnx")}
-        if CLOSEUP in files:
-            decoders[CLOSEUP_PX] = opened(CLOSEUP)
-        unet = opened("unet.onnx")
+        names = ["unet.onnx", "decoder.onnx", *([CLOSEUP] if CLOSEUP in files else [])]
+        unet, *decoding = open_together([files[name] for name in names], open_network, stack)
+        decoders = dict(zip((PATCH_PX, CLOSEUP_PX), decoding, strict=False))
         latent = unet.inputs[[spec.name for spec in unet.inputs].index("x")].min[1:]
         offer = Offer(manifest_hash(folder), tuple(sorted(decoders)), tuple(latent))
         yield DiffusionGenerator(unet, decoders, [float(t) for t in manifest.times]), offer
@@ -206,10 +199,6 @@ def listed(folder: Path, manifest: Manifest) -> dict[str, ModelFile]:
     """The files of a model by name, networks with their scales."""
     found = {name: ModelFile(folder / name, listed.sha256) for name, listed in manifest.files.items()}
     return {name: replace(file, scales=found.get(scales_of(name))) for name, file in found.items()}
-
-
-def _as_context(engine: Engine) -> AbstractContextManager[Engine]:
-    return engine
 
 
 def read_manifest(folder: Path) -> Manifest:

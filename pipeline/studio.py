@@ -5,7 +5,7 @@ that look, the key. Two passes over a stream: `meet` its people, then have them 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -29,7 +29,7 @@ from veilcast.pipeline.synthetic import Painters, Synthesiser
 from veilcast.pipeline.views import MOVING_CLOSEUP_PX, STILL_CLOSEUP_PX, Scene, Viewer
 from veilcast.trt_engines.engine import Engine
 from veilcast.trt_engines.models import ModelFile, Models
-from veilcast.trt_engines.open import open_engine
+from veilcast.trt_engines.open import open_engine, open_together
 from veilcast.types import Frame, Track
 
 BUILT_IN = "small"
@@ -85,15 +85,12 @@ class Studio:
         model = settings.model or built_in()
         with ExitStack() as stack:
             self._model = stack.enter_context(GeneratorModel(model, open_network, shared))
-
-            def opened(role: str) -> Engine:
-                engine: AbstractContextManager[Engine] = open_network(models.file(role))
-                return stack.enter_context(engine)
-
-            self._meshes = MeshFinder(opened("landmarks478"))
+            wanted = [models.file(role) for role in ("landmarks478", "dlib", "faceres")]
+            meshes, dlib, faceres = open_together(wanted, open_network, stack)
+            self._meshes = MeshFinder(meshes)
             self._recognisers = (
-                checks.dlib(opened("dlib"), self._model.constants.identity_mean),
-                checks.faceres(opened("faceres")),
+                checks.dlib(dlib, self._model.constants.identity_mean),
+                checks.faceres(faceres),
             )
             self._observer = Observer(self._meshes, self._recognisers, self._model)
             self._guard = self._guarded(self._model.generator)

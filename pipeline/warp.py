@@ -14,7 +14,6 @@ from functools import lru_cache
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32
-from scipy.spatial import Delaunay
 
 from veilcast.diffusion import patch
 from veilcast.pipeline.landmarks import mouth_and_lids
@@ -110,6 +109,8 @@ def _displacement(
 @lru_cache(maxsize=64)  # a rendering is carried to many frames
 def _triangles(points: bytes) -> Int32[np.ndarray, "m 3"]:
     """Of a float64 (n, 2)."""
+    from scipy.spatial import Delaunay  # here: a sixth of a second, in which other threads are at work
+
     found: Int32[np.ndarray, "m 3"] = Delaunay(np.frombuffer(points).reshape(-1, 2)).simplices
     return found
 

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from veilcast.trt_engines import canary
 from veilcast.trt_engines.compiled import CompiledCache
 from veilcast.trt_engines.engine import Dim, Engine, Precision, Settings, load
 from veilcast.trt_engines.models import ModelFile, default_folder
+
+M = TypeVar("M")
+AT_A_TIME = 2  # a network is read by one processor
+
+
+def open_together(models: Sequence[M], open_network: Callable[[M], Engine], stack: ExitStack) -> list[Engine]:
+    """Several networks in the order of `models`, closed with `stack`. Raises what opening the first of those
+    raises that fails."""
+    with ThreadPoolExecutor(AT_A_TIME, "open") as pool:
+        opening = [pool.submit(open_network, model) for model in models]
+    for one in opening:
+        if one.exception() is None:
+            stack.enter_context(one.result())
+    return [one.result() for one in opening]
 
 
 def open_engine(
