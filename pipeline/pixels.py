@@ -48,8 +48,12 @@ def to_rgb(
 
 
 def picture(frame: Frame, size: tuple[int, int]) -> Rgb | Picture:
-    """As `to_rgb`, but where the frame lies: for a network that runs there."""
-    return to_rgb(frame, size) if frame.there is None else frame.there.picture(frame, size)
+    """As `to_rgb`, but where the frame lies: for a network that looks there, at once; the samples themselves
+    where they are that picture already."""
+    if frame.there is not None:
+        return frame.there.picture(frame, size)
+    whole = _side_by_side(frame) if size == frame.size and frame.orientation == Orientation() else None
+    return to_rgb(frame, size) if whole is None else whole
 
 
 def crops_to_rgb(frame: Frame, affines: Sequence[Affine], side: int) -> Sequence[Rgb]:
@@ -110,6 +114,17 @@ def _colour_planes(frame: Frame) -> Iterator[tuple[Plane, tuple[int, int]]]:
     """Each plane but alpha, with the stored pixels that one of its samples spans (x, y)."""
     spans = _spans(frame)
     return zip(frame.planes[: len(spans)], spans, strict=True)
+
+
+def _side_by_side(frame: Frame) -> Rgb | None:
+    """The stored picture where the planes are views of one RGB array (h, w, 3)."""
+    planes, whole = frame.planes, frame.planes[0].base
+    if frame.format.name != "rgb24" or not isinstance(whole, np.ndarray):
+        return None
+    if whole.shape != (*planes[0].shape, len(planes)):
+        return None
+    views = [whole[..., channel].__array_interface__ for channel in range(len(planes))]
+    return whole if views == [plane.__array_interface__ for plane in planes] else None
 
 
 def _spans(frame: Frame) -> list[tuple[int, int]]:

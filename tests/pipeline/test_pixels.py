@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from veilcast.pipeline.pixels import crop_to_rgb, luma, paste_rgb, to_rgb
+from veilcast.pipeline.pixels import crop_to_rgb, luma, paste_rgb, picture, to_rgb
 from veilcast.types import Colour, Frame, Orientation, PixelFormat, Plane
 
 FORMATS = [
@@ -154,6 +154,20 @@ def test_a_patch_appears_at_its_place_in_its_colour(layout: PixelFormat) -> None
     shown = to_rgb(frame)[14:34, 22:42].astype(int)
     expected = [200, 60, 90] if layout.family != "grey" else [0.299 * 200 + 0.587 * 60 + 0.114 * 90] * 3
     assert np.abs(shown - expected).max() <= 5
+
+
+@pytest.mark.parametrize("orientation", TURNS, ids=str)
+def test_what_a_network_looks_at_is_what_is_displayed(orientation: Orientation) -> None:
+    """Also where it is given the samples themselves: they are one array, and neither scaled nor turned."""
+    memory = np.random.default_rng(3).integers(0, 256, (48, 64, 3), np.uint8)
+    layout = PixelFormat("rgb24", "rgb", 8)
+    rgb = frame_of([memory[:, :, n] for n in range(3)], layout, orientation=orientation)
+    bgr = frame_of([memory[:, :, n] for n in (2, 1, 0)], layout, orientation=orientation)
+    for frame in (rgb, bgr):
+        for size in (frame.displayed_size, (40, 30), (64, 48)):
+            assert np.array_equal(np.asarray(picture(frame, size)), to_rgb(frame, size))
+    given = np.shares_memory(np.asarray(picture(rgb, (64, 48))), memory)
+    assert given == (orientation == Orientation())
 
 
 def test_a_patch_that_is_enlarged_keeps_its_detail() -> None:
