@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from dataclasses import replace
-from itertools import count
 from math import ceil
 
 import numpy as np
@@ -15,10 +14,13 @@ from veilcast.pipeline.detectors.network import MULTIPLE_PX
 from veilcast.types import Rgb
 
 SMALL_PX = 48.0  # side in the picture below which a face is small
-_CORE_PX = 448, 336  # width and height of what a tile is there for: few sizes, whatever the picture's
-_ROOM_PX = 40  # around that: a small face whose middle is in the core lies in the tile whole
+_CORE_PX = 224, 240  # width and height of what a tile is there for; wider ones are multiples: few sizes
+_ROOM_PX = 48  # at least, around that: a small face whose middle is in the core lies in the tile whole
+# share of the picture from which on it is looked at whole: where many are seen, others are not
+_CROWD = 0.3
 _CUT_PX = 2.0  # from a tile's edge: what reaches it may go on beyond
 
+Middles = Float32[np.ndarray, "n 2"]  # x, y in pixels of the picture
 Place = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels of the picture
 
 
@@ -29,33 +31,45 @@ def small(boxes: Boxes) -> Boxes:
 
 
 def around(boxes: Boxes, size: tuple[int, int]) -> list[Place]:
-    """The tiles of a picture of `size` (width, height) in whose core a box has its middle, neighbours in a
-    row as one; the whole picture where they would be as much work, nothing where there is no box."""
-    width, height = _CORE_PX
-    middles = np.clip((boxes[:, :2] + boxes[:, 2:]) / 2, 0, np.array(size) - 1)
-    cells = (middles // np.array(_CORE_PX)).astype(int)
+    """Tiles of a picture of `size` (width, height) so that the middle of every box is in the core of one: row
+    below row, each from the uppermost box that has none on, neighbours as one; the whole picture where they
+    are a crowd, nothing where there is no box."""
+    middles: Float32[np.ndarray, "n 2"] = np.clip((boxes[:, :2] + boxes[:, 2:]) / 2, 0, np.array(size) - 1)
+    left = middles[np.argsort(middles[:, 1], kind="stable")]
     places = []
-    for row, first, last in _runs({(int(row), int(column)) for column, row in cells}):
-        x0, x1 = _span(first * width, last * width, size[0])
-        y0, y1 = _span(row * height, (row + 1) * height, size[1])
-        places.append((x0, y0, x1, y1))
-    if sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in places) >= size[0] * size[1]:
+    while len(left):
+        row, left = _split(left, 1, _CORE_PX[1])
+        y0, y1 = _span(row[:, 1], _CORE_PX[1], size[1])
+        places += [(x0, y0, x1, y1) for x0, x1 in _columns(row, size[0])]
+    if sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in places) >= _CROWD * size[0] * size[1]:
         return [(0, 0, *size)]
     return places
 
 
-def _runs(cells: Set[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
-    """Row, first column and the one after the last of each run of neighbours."""
-    for row, first in sorted(cells):
-        if (row, first - 1) not in cells:
-            yield row, first, next(column for column in count(first) if (row, column) not in cells)
+def _columns(row: Middles, width: int) -> Iterator[tuple[int, int]]:
+    """From where to where the tiles of one row lie."""
+    row = row[np.argsort(row[:, 0], kind="stable")]
+    while len(row):
+        # the next one shares the tile where that costs less than a tile of its own
+        core = _CORE_PX[0]
+        while len(_split(row, 0, core + _CORE_PX[0])[0]) > len(_split(row, 0, core)[0]):
+            core += _CORE_PX[0]
+        inside, row = _split(row, 0, core)
+        yield _span(inside[:, 0], core, width)
 
 
-def _span(start: int, end: int, whole: int) -> tuple[int, int]:
-    """From where to where a tile lies along one side of the picture: with room, in a length that networks
-    take as it is, and inside."""
-    length = min(whole, ceil((end - start + 2 * _ROOM_PX) / MULTIPLE_PX) * MULTIPLE_PX)
-    first = min(max((start + end - length) // 2, 0), whole - length)
+def _split(ordered: Middles, side: int, length: float) -> tuple[Middles, Middles]:
+    """Those at most `length` from the first one along a side, and those after them."""
+    many = int(np.searchsorted(ordered[:, side], ordered[0, side] + length, "right"))
+    return ordered[:many], ordered[many:]
+
+
+def _span(middles: Float32[np.ndarray, " n"], core: int, whole: int) -> tuple[int, int]:
+    """From where to where a tile lies along one side of the picture: its boxes in the middle, with room, in a
+    length that networks take as it is, and inside."""
+    length = min(whole, ceil((core + 2 * _ROOM_PX) / MULTIPLE_PX) * MULTIPLE_PX)
+    first = int(middles.min() + middles.max() - length) // 2
+    first = min(max(first, 0), whole - length)
     return first, first + length
 
 
