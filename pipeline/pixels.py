@@ -43,8 +43,14 @@ def to_rgb(
     stored = _stored_rectangle(frame, x, y, width, height)
     turned = frame.orientation.quarter_turns % 2 == 1
     target = (out_h, out_w) if turned else (out_w, out_h)
-    planes = [_resized(_cut(plane, stored, sub), target) for plane, sub in _colour_planes(frame)]
-    return np.ascontiguousarray(_turned(_planes_to_rgb(frame, planes), frame.orientation))
+    whole = _side_by_side(frame)
+    if whole is not None:  # its planes at once
+        part = _cut(whole, stored, (1, 1))
+        rgb = part.copy() if part.shape[:2] == target[::-1] else _resized(part, target)
+    else:
+        planes = [_resized(_cut(plane, stored, sub), target) for plane, sub in _colour_planes(frame)]
+        rgb = _planes_to_rgb(frame, planes)
+    return np.ascontiguousarray(_turned(rgb, frame.orientation))
 
 
 def picture(frame: Frame, size: tuple[int, int]) -> Rgb | Picture:
@@ -152,7 +158,7 @@ def _stored_rectangle(frame: Frame, x: int, y: int, width: int, height: int) -> 
     return int(x0), int(y0), int(x1), int(y1)
 
 
-def _cut(plane: Plane, rectangle: tuple[int, int, int, int], sub: tuple[int, int]) -> Plane:
+def _cut(plane: np.ndarray, rectangle: tuple[int, int, int, int], sub: tuple[int, int]) -> np.ndarray:
     x0, y0, x1, y1 = rectangle
     return plane[y0 // sub[1] : -(-y1 // sub[1]), x0 // sub[0] : -(-x1 // sub[0])]
 
@@ -170,12 +176,14 @@ def _scaling(x: float, y: float) -> Matrix3:
     return np.diag([float(x), float(y), 1.0])
 
 
-def _resized(plane: Plane, size: tuple[int, int]) -> Plane:
-    height, width = plane.shape
+def _resized(samples: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Of a plane, or of a picture (h, w, 3); the samples themselves where they have the size."""
+    height, width = samples.shape[:2]
     if (width, height) == size:
-        return plane
+        return samples
     shrinks = width > size[0] or height > size[1]
-    result: Plane = cv2.resize(plane, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    result: np.ndarray = cv2.resize(samples, size, interpolation=how)
     return result
 
 

@@ -170,6 +170,20 @@ def test_what_a_network_looks_at_is_what_is_displayed(orientation: Orientation) 
     assert given == (orientation == Orientation())
 
 
+@pytest.mark.parametrize("size", [(64, 48), (40, 30), (100, 70)])
+@pytest.mark.parametrize("orientation", TURNS)
+def test_a_picture_in_one_array_is_shown_as_its_planes_are(
+    orientation: Orientation, size: tuple[int, int]
+) -> None:
+    packed = np.stack(noisy(FORMATS[7]), axis=-1)
+    layout = PixelFormat("rgb24", "rgb", 8)
+    views = [packed[..., channel] for channel in range(3)]
+    shown = to_rgb(frame_of(views, layout, orientation=orientation), size)
+    apart = frame_of([view.copy() for view in views], layout, orientation=orientation)
+    np.testing.assert_array_equal(shown, to_rgb(apart, size))
+    assert not np.shares_memory(shown, packed), "a cover must not show in what was looked at before"
+
+
 def test_a_patch_that_is_enlarged_keeps_its_detail() -> None:
     """Stripes of four pixels, each six tenths larger: linear interpolation would leave .81 of them."""
     frame = frame_of(flat(FORMATS[0], (128, 128, 128)), FORMATS[0])
