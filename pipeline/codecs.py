@@ -30,6 +30,9 @@ PACKED = {
     "rgba": (4, (0, 1, 2, 3)),
 }
 
+# seconds and frames between two key frames of x264's, at most: to seek by, and for the check of the output
+KEY_S, KEY_FRAMES = 5, 250
+
 
 def pixel_format(name: str) -> PixelFormat:
     """The layout behind FFmpeg's name. Raises UnsupportedMedia for one that is not carried exactly:
@@ -218,7 +221,8 @@ def encoder_options(
     if family.encoder in ("libx264", "libx265"):
         options["a53cc"] = "1"  # captions that come with the frame
     if family.encoder == "libx264":
-        options["x264-params"] = ":".join(["log-level=none", *family.faster, *hdr.x264_params(light)])
+        often = [f"keyint={max(1, min(KEY_FRAMES, round(KEY_S * rate)))}"] if rate else []
+        options["x264-params"] = ":".join(["log-level=none", *often, *family.faster, *hdr.x264_params(light)])
     elif family.encoder == "libx265":
         small = samples <= SMALL_BLOCKS[0] and samples * rate <= SMALL_BLOCKS[1]
         faster = family.faster if small else ()

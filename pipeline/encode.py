@@ -41,7 +41,7 @@ from veilcast.pipeline.containers import (
     starts_at_zero,
 )
 from veilcast.pipeline.decode import Decoder, codec_name
-from veilcast.pipeline.expected import Expected, plain
+from veilcast.pipeline.expected import Expected, can_be_entered, plain
 from veilcast.pipeline.gate import SafeFrame
 from veilcast.pipeline.nvenc import on_card
 from veilcast.pipeline.priority import give_back_real_time
@@ -160,7 +160,8 @@ class Encoder:
         kept = (s for s in self.streams if s.kept and s.kind != "side data")
         streams = (f"{s.kind} {codec if s.kind == 'video' else s.codec}" for s in kept)
         size = (info.width, info.height)
-        return Expected(self._times.pts, info.time_base, size, self.choice.pix_fmt, tuple(streams))
+        entry = self._times.entry if can_be_entered(self._muxer, codec) else None
+        return Expected(self._times.pts, info.time_base, size, self.choice.pix_fmt, tuple(streams), entry)
 
     def _enter(self, picture: av.VideoFrame, frame: Frame) -> av.VideoFrame:
         """The decoder's picture, with exactly the pixels that the gate let through, numbered."""
@@ -208,7 +209,7 @@ class Encoder:
         give_back_real_time()  # a later segment's encoder opens when it gets its first frame
         for left, packet in enumerate(map(bare, packets), 1 - len(packets)):
             number = self._segment + int(packet.pts or 0)
-            packet.pts, packet.dts, packet.duration = self._times.stamp(number)
+            packet.pts, packet.dts, packet.duration = self._times.stamp(number, packet.is_keyframe)
             if last and left == 0 and self._muxer in ("mp4", "mov"):
                 packet.duration = self._times.rest(packet.dts)
             packet.time_base, packet.stream = self._decoder.info.time_base, self._video

@@ -6,6 +6,10 @@ from array import array
 from dataclasses import dataclass
 from fractions import Fraction
 
+# what is decoded from a key frame on needs nothing before it, and the container leads there
+APART = frozenset({"h264", "prores", "dnxhd", "mjpeg"})
+INDEXED = frozenset({"mp4", "mov", "matroska"})
+
 
 @dataclass(frozen=True, slots=True)
 class Expected:
@@ -16,6 +20,12 @@ class Expected:
     size: tuple[int, int]
     pixel_format: str
     streams: tuple[str, ...]  # "audio aac", in order
+    entry: int | None = None  # a frame near the middle with which decoding can begin; None = none is known
+
+
+def can_be_entered(muxer: str, codec: str) -> bool:
+    """Whether a key frame in the middle of a file of ours is as good a start as its first one."""
+    return muxer in INDEXED and codec in APART
 
 
 def plain(pix_fmt: str) -> str:

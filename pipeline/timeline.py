@@ -15,6 +15,7 @@ class Timeline:
 
     def __init__(self, nominal: int, delay: int = 0) -> None:
         self.pts = array("q")
+        self.keys = array("q")  # numbers of the frames that are key frames
         self._nominal, self._delay = nominal, delay
         self._durations: dict[int, int] = {}  # frame number -> ticks, until its packet asks
         self._last_duration = 0
@@ -28,10 +29,12 @@ class Timeline:
         self.pts.append(pts)
         self._durations[len(self.pts) - 1] = self._last_duration = duration or self._gap()
 
-    def stamp(self, number: int) -> tuple[int, int, int]:
+    def stamp(self, number: int, is_key: bool = False) -> tuple[int, int, int]:
         """pts, dts and duration of the next packet, which holds frame `number`. Decoding goes through the
         times of presentation, `delay` frames early. Encoders' own times are not used: x265's are wrong for
         short segments."""
+        if is_key:
+            self.keys.append(number)
         dts = self._decoding_time(self._packets - self._delay)
         self._packets += 1
         return self.pts[number], dts, self._durations.pop(number)
@@ -41,6 +44,13 @@ class Timeline:
         added up in decoding order."""
         whole = self.pts[-1] + self._last_duration - self.pts[0]
         return max(1, whole - (dts - self._decoding_time(-self._delay)))
+
+    @property
+    def entry(self) -> int | None:
+        """The key frame nearest to the middle, where there is one in the middle half."""
+        middle = len(self) / 2
+        nearest = min(self.keys, key=lambda number: abs(number - middle), default=0)
+        return nearest if abs(nearest - middle) <= middle / 2 else None
 
     def forget_durations(self) -> None:
         """Of all frames but the last: nobody will ask."""

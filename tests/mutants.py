@@ -14,7 +14,9 @@ from unittest.mock import ANY
 
 from veilcast.pipeline import cover as covering
 from veilcast.pipeline import gate, ledger
+from veilcast.pipeline.decode import codec_name
 from veilcast.pipeline.shapes import Whole
+from veilcast.pipeline.stretch import Stretch
 from veilcast.trackers import kalman
 from veilcast.types import Box, TrackState
 
@@ -197,6 +199,21 @@ def _passed_over(decode_strictly: Any) -> Any:
     return lambda self: ((f, False) for packet in self._demux() for f in self._try_decode(packet)[0])
 
 
+def _believed(in_halves: Any) -> Any:
+    return lambda target, expected, *rest: (expected.pts, *in_halves(target, expected, *rest)[1:])
+
+
+def _unread(in_halves: Any) -> Any:
+    def first_alone(target: Any, expected: Any, entry: int, limits: Any, on_frame: Any) -> Any:
+        with Stretch(target, limits, end=expected.pts[entry] * expected.time_base) as before:
+            streams = [f"{s.type} {codec_name(s)}" for s in before.container.streams]
+            for frame in before.frames():
+                on_frame(frame)
+            return expected.pts, before.info, streams
+
+    return first_alone
+
+
 def _by_arrival(stride: Any) -> Any:
     return lambda self, time, now: stride(self, None, now)
 
@@ -363,6 +380,12 @@ MUTANTS = [
            f"{FILES}:test_damage_is_refused_unless_slates_are_asked_for"),
     Mutant("what a decoder made of damage is shown", Threat.MEDIA, "stages", "pipeline.stages:release",
            _undamaged, f"{FILES}:test_damaged_frames_are_slates_and_show_nobody"),
+    Mutant("the times of an output are believed", Threat.KILLED, "verification",
+           "pipeline.verification:_in_halves", _believed,
+           "tests.pipeline.test_verification:test_a_frame_at_another_time_is_seen_in_either_half", (70,)),
+    Mutant("errors in a half of an output are passed over", Threat.MEDIA, "verification",
+           "pipeline.verification:_in_halves", _unread,
+           "tests.pipeline.test_verification:test_damage_in_either_half_is_seen", (80,)),
     Mutant("a second video stream is copied", Threat.SECRETS, "streams", "pipeline.streams:_judge_video",
            returns((True, "copied")),
            f"{FILES}:test_a_second_video_stream_with_uncovered_faces_does_not_leave"),

@@ -38,3 +38,13 @@ def test_durations_in_decoding_order_add_up_to_the_whole() -> None:
     dts = [decoded for _, decoded, _ in stamped]
     gaps = [after - before for before, after in itertools.pairwise(dts)]
     assert sum(gaps) + times.rest(dts[-1]) == 130 + 60
+
+
+@pytest.mark.parametrize(
+    ("keys", "entry"), [([0], None), ([0, 8], 8), ([0, 5, 9], 9), ([0, 15], 15), ([0, 4, 16], None)]
+)
+def test_a_file_is_entered_at_its_key_frame_nearest_to_the_middle(keys: list[int], entry: int | None) -> None:
+    times = timeline(list(range(0, 800, 40)))
+    for number in range(20):
+        times.stamp(number, number in keys)
+    assert times.entry == entry
