@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from veilcast.config import Config
 from veilcast.pipeline import verification
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from veilcast.trt_engines.models import Models
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 PATIENCE_S = 30.0  # with a generator of this process
 SHARED_PATIENCE_S = 600.0  # with one that others ask too, and that may have to move to another machine
@@ -36,8 +38,28 @@ SHARED_PATIENCE_S = 600.0  # with one that others ask too, and that may have to 
 
 def run(job: Json, on_frame: OnFrame, tools: Tools) -> Json:
     Covers.of(Config.model_validate(job["config"]))  # zones without sense are told now, not after the search
-    with open_studio(job, on_frame) as studio, _desk(job) as desk:
-        return _render(job, _found(job, on_frame, tools, desk), on_frame, studio, desk)
+    with _beside(open_studio(job, silently)) as studio, _desk(job) as desk:
+
+        def found(stage: str, done: int, total: int | None) -> None:
+            if studio.done():
+                studio.result()  # what is missing is told at once, not after the search
+            on_frame(stage, done, total)
+
+        plan = _found(job, found, tools, desk)
+        with waiting(lambda: on_frame("opening", 0, None)):
+            opened = studio.result()
+        return _render(job, plan, on_frame, opened, desk)
+
+
+@contextmanager
+def _beside(context: AbstractContextManager[T]) -> Iterator[Future[T]]:
+    """Enters a context in a thread of its own, and leaves it in this one."""
+    with ExitStack() as stack, ThreadPoolExecutor(1, "open") as pool:
+        yield pool.submit(stack.enter_context, context)
+
+
+def silently(stage: str, done: int, total: int | None) -> None:
+    """Progress of what has somebody beside it who tells."""
 
 
 def render(job: Json, on_frame: OnFrame, tools: Tools) -> Json:
@@ -101,24 +123,28 @@ def _read(job: Json) -> Plan:
     return read_plan(Path(job["detections"]), time_base)
 
 
-@contextmanager
-def open_studio(job: Json, on_frame: OnFrame) -> Iterator[Studio | None]:
-    """What makes synthetic faces, where they are asked for; opened first, so that what is missing is told
-    before any work."""
+def open_studio(job: Json, on_frame: OnFrame) -> AbstractContextManager[Studio | None]:
+    """What makes synthetic faces, where they are asked for. Raises what opening it raises."""
     config = Config.model_validate(job["config"])
     if config.cover.replacewith != "synthetic":
-        yield None
-        return
-    from veilcast.pipeline.studio import Studio  # inference takes a second to import
+        return nullcontext()
+    # inference takes a second to import; here and not when it is opened: that may be in another thread, and
+    # two threads that import can meet in a circle
+    from veilcast.pipeline.studio import Studio
     from veilcast.trt_engines.open import open_engine
 
+    network = partial(open_engine, device=config.device)
+    line = job.get("generator")  # to one that is shared: a file descriptor
+    patience_s = PATIENCE_S if line is None else SHARED_PATIENCE_S
+    return _opened(partial(Studio, config.synthetic, _models(job), network, patience_s, line), on_frame)
+
+
+@contextmanager
+def _opened(studio: Callable[[], Studio], on_frame: OnFrame) -> Iterator[Studio]:
     with ExitStack() as stack:
         with waiting(lambda: on_frame("opening", 0, None)):
-            network = partial(open_engine, device=config.device)
-            line = job.get("generator")  # to one that is shared: a file descriptor
-            patience_s = PATIENCE_S if line is None else SHARED_PATIENCE_S
-            studio = stack.enter_context(Studio(config.synthetic, _models(job), network, patience_s, line))
-        yield studio
+            opened = stack.enter_context(studio())
+        yield opened
 
 
 def meet(
