@@ -50,7 +50,7 @@ class Timeline:
         """The key frame nearest to the middle, where there is one in the middle half."""
         middle = len(self) / 2
         nearest = min(self.keys, key=lambda number: abs(number - middle), default=0)
-        return nearest if abs(nearest - middle) <= middle / 2 else None
+        return nearest if nearest and abs(nearest - middle) <= middle / 2 else None
 
     def forget_durations(self) -> None:
         """Of all frames but the last: nobody will ask."""

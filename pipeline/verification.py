@@ -55,7 +55,7 @@ def check(job: Json, on_frame: OnFrame) -> Json:
     done = count(1)
 
     def seen(frame: Frame) -> None:
-        on_frame("checking", next(done), total)
+        on_frame("checking", min(next(done), total), total)  # what a half objects to is decoded twice
         if frame.index == wanted:
             told_too["picture"] = small_picture(frame)
 

@@ -48,3 +48,7 @@ def test_a_file_is_entered_at_its_key_frame_nearest_to_the_middle(keys: list[int
     for number in range(20):
         times.stamp(number, number in keys)
     assert times.entry == entry
+
+
+def test_a_file_without_frames_cannot_be_entered() -> None:
+    assert timeline([]).entry is None
