@@ -45,9 +45,11 @@ def run(job: Json, on_frame: OnFrame, tools: Tools) -> Json:
                 studio.result()  # what is missing is told at once, not after the search
             on_frame(stage, done, total)
 
-        plan = _found(job, found, tools, desk)
-        with waiting(lambda: on_frame("opening", 0, None)):
-            opened = studio.result()
+        try:
+            plan = _found(job, found, tools, desk)
+        finally:  # where both fail, it is always the same error that is told
+            with waiting(lambda: on_frame("opening", 0, None)):
+                opened = studio.result()
         return _render(job, plan, on_frame, opened, desk)
 
 

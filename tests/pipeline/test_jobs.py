@@ -54,6 +54,14 @@ def test_a_generator_that_is_missing_is_told_while_faces_are_looked_for(tmp_path
     assert not (tmp_path / "out.mp4").exists()
 
 
+def test_what_is_missing_is_told_first_where_the_file_is_no_video_either(tmp_path: Path) -> None:
+    job = job_of(tmp_path, {"cover.replacewith": "synthetic", "synthetic.model": str(tmp_path / "none")})
+    Path(job["source"]).write_bytes(b"not a video")
+    for _ in range(3):
+        with pytest.raises(ModelMissing):
+            jobs.run(job, lambda *_: None, cast(Tools, SlowTools()))
+
+
 def test_a_cover_that_needs_no_generator_opens_none(tmp_path: Path) -> None:
     job = job_of(tmp_path, {"cover.replacewith": "solid", "synthetic.model": str(tmp_path / "none")})
     told = jobs.run(job, lambda *_: None, cast(Tools, SlowTools()))
