@@ -213,9 +213,10 @@ def split(names: Sequence[str], people: Mapping[str, str], size: int) -> list[li
 
 
 def _chunk(run: _Run, names: list[str], on_progress: OnProgress) -> None:
-    """One worker after another until every name is in the journal: the picture that a worker was at
-    when it died is entered as failed."""
+    """One worker after another until every name is in the journal. When one died, the next does one picture
+    after the other, and the picture that it dies at is entered as failed."""
     journal = run.target / JOURNAL
+    careful = False
     while names:
         known = sum(1 for _ in entries(journal))
         people = [run.people.get(name, "") for name in names]
@@ -230,6 +231,7 @@ def _chunk(run: _Run, names: list[str], on_progress: OnProgress) -> None:
             "settings": run.settings,
             "models": None if run.options.models is None else str(run.options.models.absolute()),
             "journal": str(journal.absolute()),
+            "careful": careful,
         }
         try:
             supervise(job, run.config.limits, on_progress)
@@ -237,10 +239,11 @@ def _chunk(run: _Run, names: list[str], on_progress: OnProgress) -> None:
         except WorkerError as error:
             entered = {line.name for n, line in enumerate(entries(journal)) if n >= known}
             names = [name for name in names if name not in entered]
-            if names:
+            if names and careful:
                 culprit = names.pop(0)
                 (run.target / culprit).unlink(missing_ok=True)
                 append(journal, Line(culprit, stamp(run.source / culprit), run.settings, error=str(error)))
+            careful = True
 
 
 def _check(source: Path, target: Path, config: Config, options: Options) -> None:

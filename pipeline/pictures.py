@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -24,6 +26,7 @@ from veilcast.pipeline.detect import FaceFinder, open_detector
 from veilcast.pipeline.files import reserve, translated
 from veilcast.pipeline.gate import release
 from veilcast.pipeline.ledger import Ledger
+from veilcast.pipeline.picture_files import Picture
 from veilcast.pipeline.pixels import to_rgb
 from veilcast.pipeline.studio import Studio
 from veilcast.trt_engines.models import Models
@@ -35,6 +38,9 @@ from veilcast.types import Box, Face, Frame, PixelFormat, Track, TrackState
 LARGE = ((1632, 1088), (1088, 1632), (1760, 992), (992, 1760), (1344, 1344))
 SMALL = ((640, 448), (448, 640), (544, 544))
 SMALL_PX = 640 * 448
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
+_KEPT_BYTES = 1 << 29  # at most, of free memory
 
 Json = dict[str, Any]
 
@@ -70,31 +76,62 @@ def append(journal: Path, line: Line) -> None:
 
 def cover_all(job: Json, on_frame: Callable[[str, int, int | None], None]) -> Json:
     """A worker's job: `source` and `folder`, the `names` below both, `people` (who is in each; empty = not
-    told), `candidates` (of people met before), `config`, `settings` (its digest), `models`, `journal`. One
-    picture that fails is entered and does not stop the rest; weights that fail stop all. Raises ModelError.
+    told), `candidates` (of people met before), `config`, `settings` (its digest), `models`, `journal`,
+    `careful` (a picture is in place before the next is read; else while the next is looked at, for a disk
+    takes its time). One picture that fails is entered and does not stop the rest; weights that fail stop all.
+    Raises ModelError.
     """
     cv2.setNumThreads(1)  # there is one worker for each processor, and so one thread for each network
+    _keep_memory()
     config = Config.model_validate(job["config"])
     source, folder, journal = (Path(job[key]) for key in ("source", "folder", "journal"))
     models = Models(Path(job["models"]) if job["models"] else None, fetch=not job["models"])
+
+    def settle(number: int, line: Line, covered: Picture | VeilcastError) -> None:
+        try:
+            if isinstance(covered, VeilcastError):
+                raise covered
+            _put(covered, folder / line.name)
+        except VeilcastError as error:
+            (folder / line.name).unlink(missing_ok=True)  # of an earlier run with other settings
+            line = replace(line, error=str(error))
+        append(journal, line)
+        on_frame("covering", number + 1, len(job["names"]))
+
     with ExitStack() as stack:
         finder = stack.enter_context(open_detector(config.detect, models, config.device))
         synthetic = config.cover.replacewith == "synthetic"
         network = partial(open_engine, device=config.device, threads=1)
         studio = stack.enter_context(Studio(config.synthetic, models, network)) if synthetic else None
         tools = _Tools(finder, studio, config, dict(job["candidates"]))
+        hand = stack.enter_context(ThreadPoolExecutor(1, "write"))
+        before: Future[None] | None = None
         for number, (name, person) in enumerate(zip(job["names"], job["people"], strict=True)):
             line = Line(name, stamp(source / name), job["settings"])
+            covered: Picture | VeilcastError
             try:
-                line = _covered(source / name, folder / name, number, tools, person, line)
+                covered, line = _covered(source / name, number, tools, person, line)
             except ModelError:
                 raise
             except VeilcastError as error:
-                (folder / name).unlink(missing_ok=True)  # of an earlier run with other settings
-                line = replace(line, error=str(error))
-            append(journal, line)
-            on_frame("covering", number + 1, len(job["names"]))
+                covered = error
+            if before is not None:
+                before.result()
+            before = hand.submit(settle, number, line, covered)
+            if job["careful"]:
+                before.result()
+        if before is not None:
+            before.result()
     return {"pictures": len(job["names"])}
+
+
+def _keep_memory() -> None:
+    """The memory of one picture is used for the next: to give it back and to ask for it anew was a fifteenth
+    of the work. mallopt(3); where the C library has none, nothing happens."""
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for option in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
+            mallopt(option, _KEPT_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +142,7 @@ class _Tools:
     candidates: dict[str, int]  # the first that each person had
 
 
-def _covered(source: Path, target: Path, number: int, tools: _Tools, person: str, line: Line) -> Line:
+def _covered(source: Path, number: int, tools: _Tools, person: str, line: Line) -> tuple[Picture, Line]:
     config = tools.config
     picture = picture_files.read(source, config.limits.max_pixels)
     frame = picture.frame(number)
@@ -120,14 +157,20 @@ def _covered(source: Path, target: Path, number: int, tools: _Tools, person: str
     ledger = Ledger(first=number)
     release(frame, wanted, config.cover, ledger, faces=painters)
     (fate,) = ledger.counts
+    told = replace(line, faces=len(tracks), fate=str(fate), candidate=candidate if person else None)
+    return picture, told
+
+
+def _put(covered: Picture, target: Path) -> None:
+    """A covered picture to its place, looked at once more on the way. Raises OutputError,
+    VerificationFailed."""
     with reserve(target, overwrite=True) as part:
         try:
-            picture_files.write(picture, part.path)
+            picture_files.write(covered, part.path)
         except OSError as error:
             raise translated(error, target) from None
-        picture_files.verify(picture, part.path)
+        picture_files.verify(covered, part.path)
         part.commit(overwrite=True)
-    return replace(line, faces=len(tracks), fate=str(fate), candidate=candidate if person else None)
 
 
 def painted(

@@ -242,6 +242,7 @@ def picture_job(folder: Path, device: str, name: str) -> Json:
         "settings": "",
         "models": str(Models().folder),
         "journal": str(folder / f"{device}.jsonl"),
+        "careful": False,
     }
 
 
