@@ -40,7 +40,6 @@ SMALL = ((640, 448), (448, 640), (544, 544))
 SMALL_PX = 640 * 448
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
-_KEPT_BYTES = 1 << 29  # at most, of free memory
 
 Json = dict[str, Any]
 
@@ -130,8 +129,8 @@ def _keep_memory() -> None:
     of the work. mallopt(3); where the C library has none, nothing happens."""
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
-        for option in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
-            mallopt(option, _KEPT_BYTES)
+        mallopt(_MMAP_THRESHOLD, 1 << 26)  # bytes: a larger piece comes and goes alone, as before
+        mallopt(_TRIM_THRESHOLD, 1 << 28)  # of free memory at most
 
 
 @dataclass(frozen=True, slots=True)
