@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from math import prod
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +18,7 @@ import numpy as np
 from veilcast.config import Detect, Device
 from veilcast.pipeline import tiles
 from veilcast.pipeline.cuts import CutFinder
-from veilcast.pipeline.detectors.candidates import Boxes, Candidates, joined, overlaps, suppressed
+from veilcast.pipeline.detectors.candidates import Candidates, joined, nothing, overlaps, suppressed
 from veilcast.pipeline.detectors.network import (
     CENTERFACE,
     CENTERFACE_FLOAT,
@@ -30,12 +30,12 @@ from veilcast.pipeline.detectors.network import (
 )
 from veilcast.pipeline.pixels import picture
 from veilcast.pipeline.schedule import (
-    MAX_ENLARGED,
+    WHOLE_EVERY,
     Pass,
     Schedule,
     closest_passes,
-    detail_pass,
-    quick_passes,
+    detail,
+    still_passes,
 )
 from veilcast.trt_engines.engine import Engine
 from veilcast.trt_engines.models import Models
@@ -47,6 +47,8 @@ SAME_INSIDE = 0.8  # or the smaller of which lies in the larger with more of its
 LARGE_PX = 160.0  # side in the network's input from which a face must show clearly
 WORKERS = 2  # looks at a time, one thread each: faster than one look on two threads
 WAITING_FRAMES = 16  # that `find_all` holds at most
+FAINT = 0.5  # of the weakest detection's score: where the better network has to look
+MEMORY = 16  # looks that tell where small faces may be
 # a network's place in the schedule -> what runs there: on a GPU not in the eight bits that suit a processor
 RUNS: Mapping[Device, Mapping[str, Kind]] = {
     "cpu": {CENTERFACE.name: CENTERFACE, YUNET.name: YUNET},
@@ -62,6 +64,14 @@ class Detector(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look saw, in displayed pixels: faces, and all that either network could take for one."""
+
+    faces: tuple[Face, ...]
+    candidates: Candidates
+
+
 class FaceFinder:
     """The detectors and the schedule of one stream; frames come in order.
 
@@ -69,11 +79,14 @@ class FaceFinder:
     looks at two frames at a time.
     """
 
-    def __init__(self, networks: Mapping[str, NetworkDetector], settings: Detect) -> None:
+    def __init__(
+        self, networks: Mapping[str, NetworkDetector], settings: Detect, whole_every: int = WHOLE_EVERY
+    ) -> None:
         self._networks = networks
         self._settings = settings
-        self._schedule = Schedule(settings)
+        self._schedule = Schedule(settings, whole_every)
         self._cuts = CutFinder()
+        self._lately = deque[Future[Look]](maxlen=MEMORY)  # since the last one in detail, and that
 
     def anew(self) -> FaceFinder:
         """The same networks for another stream."""
@@ -81,33 +94,23 @@ class FaceFinder:
 
     def find(self, frame: Frame) -> tuple[Face, ...] | None:
         """The faces in `frame`, boxes in displayed pixels; None = it was not looked at."""
-        passes = self._passes(frame)
-        return self._look(frame, passes) if passes else None
+        look = self._begun(frame, self._passes(frame), at_once)
+        return None if look is None else look.result().faces
 
     def still(self, frame: Frame) -> tuple[Face, ...]:
         """The faces in a picture that has no neighbours to be found in: the closest look there is, but its
         most costly pass only where something that could be a small face was seen without it."""
-        size = frame.displayed_size
-        passes = quick_passes(size, MAX_ENLARGED)
-        pictures = _from_the_largest(frame, passes)
-        found = self._candidates(pictures, size, passes)
-        (costly,) = detail_pass(size, MAX_ENLARGED)
-        scale = costly.size[0] / size[0], costly.size[1] / size[1]
-        spots = tiles.small(joined(list(found.values())).moved(*scale).boxes)
-        if len(spots):
-            part = self._in_tiles(pictures[costly.size], costly, spots)
-            found[costly.network] = joined([found[costly.network], part.moved(1 / scale[0], 1 / scale[1])])
-        return _faces(found)
+        passes = still_passes(frame.displayed_size)
+        return self._look(frame, passes, shown=_from_the_largest(frame, passes).__getitem__).faces
 
     def find_all(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, tuple[Face, ...] | None]]:
         """Each frame in order with what `find` would say of it, and the last frame looked at as well, so
         that no face can appear behind the last look."""
-        waiting: deque[tuple[Frame, Future[tuple[Face, ...]] | None]] = deque()
+        waiting: deque[tuple[Frame, Future[Look] | None]] = deque()
         with ThreadPoolExecutor(WORKERS, "look") as pool:
             try:
                 for frame in frames:
-                    passes = self._passes(frame)
-                    waiting.append((frame, pool.submit(self._look, frame, passes) if passes else None))
+                    waiting.append((frame, self._begun(frame, self._passes(frame), pool.submit)))
                     # the newest stays: it may be the last one, which is looked at
                     while len(waiting) > WAITING_FRAMES or _looking(waiting) > WORKERS:
                         yield _answer(*waiting.popleft())
@@ -125,38 +128,72 @@ class FaceFinder:
     def _passes(self, frame: Frame) -> tuple[Pass, ...]:
         return self._schedule.passes(frame.time, frame.displayed_size, urgent=self._cuts.is_cut(frame))
 
-    def _look(self, frame: Frame, passes: Sequence[Pass]) -> tuple[Face, ...]:
-        return _faces(self._candidates(_pictures(frame, passes), frame.displayed_size, passes))
+    def _begun(
+        self, frame: Frame, passes: Sequence[Pass], submit: Callable[..., Future[Look]]
+    ) -> Future[Look] | None:
+        """A look of these passes, None = there are none. It is given to `submit`, which does one after the
+        other or several at a time, the earlier ones first."""
+        if not passes:
+            return None
+        look = submit(self._look, frame, passes, tuple(self._lately))
+        if any(p.network == CENTERFACE.name and p.size == detail(frame.displayed_size) for p in passes):
+            self._lately.clear()  # it knows what they knew
+        self._lately.append(look)
+        return look
 
-    def _candidates(
-        self, pictures: Mapping[tuple[int, int], Rgb | Picture], size: tuple[int, int], passes: Sequence[Pass]
-    ) -> dict[str, Candidates]:
-        """What each network says of a frame of displayed `size`, in its pixels; scores: the common scale."""
-        found: dict[str, list[Candidates]] = {}
+    def _look(
+        self,
+        frame: Frame,
+        passes: Sequence[Pass],
+        before: Sequence[Future[Look]] = (),
+        shown: Callable[[tuple[int, int]], Rgb | Picture] | None = None,
+    ) -> Look:
+        """`before`: looks that tell where to look; `shown`: the picture at a size."""
+        size, shown = frame.displayed_size, shown or cache(partial(picture, frame))
+        found = [(step.network, self._whole(shown, step, size)) for step in passes if not step.near]
         for step in passes:
-            seen = self._seen(step.network, pictures[step.size])
-            found.setdefault(step.network, []).append(
-                seen.moved(size[0] / step.size[0], size[1] / step.size[1])
-            )
-        return {network: joined(parts) for network, parts in found.items()}
+            if step.near:
+                known = [seen for _, seen in found] + [look.result().candidates for look in before]
+                found.append((step.network, self._near(shown, step, size, joined(known))))
+        seen = joined([candidates for _, candidates in found])
+        sure = [(name, c.take(np.flatnonzero(c.scores >= self._settings.weak))) for name, c in found]
+        return Look(_faces({name: joined([c for n, c in sure if n == name]) for name, _ in sure}), seen)
 
-    def _in_tiles(self, shown: Rgb | Picture, step: Pass, spots: Boxes) -> Candidates:
-        """What a pass says around the spots, in pixels of its picture; of the whole of one on a GPU,
-        where nothing is cut up."""
-        if not isinstance(shown, np.ndarray):
-            return self._seen(step.network, shown)
-        return joined(
-            [
-                tiles.at_home(self._seen(step.network, tiles.cut(shown, place)), place, step.size)
-                for place in tiles.around(spots, step.size)
-            ]
-        )
+    def _whole(
+        self, shown: Callable[[tuple[int, int]], Rgb | Picture], step: Pass, size: tuple[int, int]
+    ) -> Candidates:
+        """What a pass says of a frame of displayed `size`, in its pixels."""
+        seen = self._seen(step.network, shown(step.size))
+        return seen.moved(size[0] / step.size[0], size[1] / step.size[1])
+
+    def _near(
+        self,
+        shown: Callable[[tuple[int, int]], Rgb | Picture],
+        step: Pass,
+        size: tuple[int, int],
+        known: Candidates,
+    ) -> Candidates:
+        """The same around what is `known` and small for the pass; of the whole picture on a GPU, where
+        nothing is cut up."""
+        scale = step.size[0] / size[0], step.size[1] / size[1]
+        spots = tiles.small(known.moved(*scale).boxes)
+        if not len(spots):
+            return nothing()
+        drawn = shown(step.size)
+        if not isinstance(drawn, np.ndarray):
+            return self._whole(shown, step, size)
+        parts = [
+            tiles.at_home(self._seen(step.network, tiles.cut(drawn, place)), place, step.size)
+            for place in tiles.around(spots, step.size)
+        ]
+        return joined(parts).moved(1 / scale[0], 1 / scale[1])
 
     def _seen(self, name: str, shown: Rgb | Picture) -> Candidates:
         """What one network says, in pixels of what it is shown, scores on the common scale."""
         network = self._networks[name]
-        seen = network.candidates(shown, network.kind.own(self._settings.weak))
-        return tempered(replace(seen, scores=network.kind.common(seen.scores)), self._settings.weak)
+        faint = FAINT * self._settings.weak
+        seen = network.candidates(shown, network.kind.own(faint))
+        return tempered(replace(seen, scores=network.kind.common(seen.scores)), faint)
 
 
 def tempered(seen: Candidates, weak: float) -> Candidates:
@@ -223,17 +260,13 @@ def open_one(name_or_path: str | Path, models: Models, threads: int = 1) -> Abst
     return NetworkDetector(kind_of(path), path, threads=threads)
 
 
-def _pictures(frame: Frame, passes: Sequence[Pass]) -> dict[tuple[int, int], Rgb | Picture]:
-    return {size: picture(frame, size) for size in {p.size for p in passes}}
-
-
 def _from_the_largest(frame: Frame, passes: Sequence[Pass]) -> dict[tuple[int, int], Rgb | Picture]:
-    """The same in less time: smaller pictures are made of the largest one."""
+    """The picture at each size, in less time than each would take: smaller ones are made of the largest."""
     sizes = {p.size for p in passes}
     largest = max(sizes, key=prod)
     shown = picture(frame, largest)
     if not isinstance(shown, np.ndarray):
-        return _pictures(frame, passes)  # on a GPU, which has its own way
+        return {size: picture(frame, size) for size in sizes}  # on a GPU, which has its own way
     return {s: shown if s == largest else cv2.resize(shown, s, interpolation=cv2.INTER_AREA) for s in sizes}
 
 
@@ -241,9 +274,16 @@ def _faces(found: Mapping[str, Candidates]) -> tuple[Face, ...]:
     return tuple(united(list(found.values())).faces("+".join(found)))
 
 
-def _looking(waiting: Iterable[tuple[Frame, Future[tuple[Face, ...]] | None]]) -> int:
+def at_once(look: Callable[..., Look], *given: object) -> Future[Look]:
+    """What submits a look by doing it."""
+    done: Future[Look] = Future()
+    done.set_result(look(*given))
+    return done
+
+
+def _looking(waiting: Iterable[tuple[Frame, Future[Look] | None]]) -> int:
     return sum(look is not None and not look.done() for _, look in waiting)
 
 
-def _answer(frame: Frame, look: Future[tuple[Face, ...]] | None) -> tuple[Frame, tuple[Face, ...] | None]:
-    return frame, None if look is None else look.result()
+def _answer(frame: Frame, look: Future[Look] | None) -> tuple[Frame, tuple[Face, ...] | None]:
+    return frame, None if look is None else look.result().faces

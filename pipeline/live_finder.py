@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from veilcast.config import Detect
-from veilcast.pipeline.detect import FaceFinder
+from veilcast.pipeline.detect import FaceFinder, at_once
 from veilcast.pipeline.detectors.network import CENTERFACE, YUNET, NetworkDetector
 from veilcast.pipeline.overload import Level
 from veilcast.pipeline.schedule import MAX_ENLARGED, Pass, closest_passes, coarse, detail
@@ -20,7 +20,8 @@ class LiveFinder(FaceFinder):
     """`level` may be set between frames."""
 
     def __init__(self, networks: Networks, settings: Detect) -> None:
-        super().__init__(networks, settings)
+        # parts of pictures have many sizes, and a network is compiled for each: that would come too late here
+        super().__init__(networks, settings, whole_every=1)
         self.level = Level.FULL
 
     def find(self, frame: Frame, urgent: bool = False) -> tuple[Face, ...] | None:
@@ -30,7 +31,8 @@ class LiveFinder(FaceFinder):
         if passes and self.level >= Level.SCALES:
             lighter = lightest_passes if self.level >= Level.STEPS else light_passes
             passes = lighter(frame.displayed_size)
-        return self._look(frame, passes) if passes else None
+        look = self._begun(frame, passes, at_once)
+        return None if look is None else look.result().faces
 
     def warm(self, frame: Frame) -> None:
         """Has every network compiled for pictures like `frame`, before any has to be in time."""

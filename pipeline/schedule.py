@@ -19,21 +19,26 @@ COARSE = 2  # how many times smaller each side of the one is in which faces may 
 SLACK_S = Fraction(2, 1000)  # containers that count in milliseconds round the times of frames
 ENLARGED = 1.5  # at most, in a video: neighbouring frames show what one of them hides
 MAX_ENLARGED = 2.0  # where a look has to do alone; more than this shows a network nothing new
+WHOLE_EVERY = 4  # how many thorough looks one sees the whole picture in detail, and not only parts of it
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One network over the whole picture at one size (width, height)."""
+    """One network over the picture at one size (width, height). `near`: only around what was small in this
+    look and those before it, as far back as the last one in such detail."""
 
     network: str
     size: tuple[int, int]
+    near: bool = False
 
 
 class Schedule:
-    """Tells for each frame, in order, what to do with it. Its state is the time of the last look."""
+    """Tells for each frame, in order, what to do with it. Its state is the time of the last look.
+    `whole_every`: see WHOLE_EVERY."""
 
-    def __init__(self, settings: Detect) -> None:
+    def __init__(self, settings: Detect, whole_every: int = WHOLE_EVERY) -> None:
         self._settings = settings
+        self._whole_every = whole_every
         self._last: Fraction | None = None
         self._looks = 0
 
@@ -47,8 +52,8 @@ class Schedule:
         self._last = time
         if first:
             return closest_passes(size)
-        thorough = self._looks % thorough_every(size, self._settings.thorough_every) == 0
-        return thorough_passes(size) if thorough else quick_passes(size)
+        number, rest = divmod(self._looks, thorough_every(size, self._settings.thorough_every))
+        return quick_passes(size) if rest else thorough_passes(size, near=number % self._whole_every != 0)
 
     def _is_due(self, time: Fraction) -> bool:
         # a clock that jumps back is no reason to wait until it has caught up
@@ -63,14 +68,9 @@ def thorough_every(size: tuple[int, int], most: int) -> int:
     return min(most, ceil(most * sqrt(width * height / DETAIL_PX)))
 
 
-def thorough_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
+def thorough_passes(size: tuple[int, int], near: bool = False) -> tuple[Pass, ...]:
     """The better network on small faces: the light one has seen the frames before. Both on large ones."""
-    return *detail_pass(size), *large_passes(size)
-
-
-def detail_pass(size: tuple[int, int], enlarged: float = ENLARGED) -> tuple[Pass, ...]:
-    """The better network on small faces: what costs most."""
-    return (Pass(CENTERFACE.name, detail(size, enlarged)),)
+    return *large_passes(size), Pass(CENTERFACE.name, detail(size), near)
 
 
 def large_passes(size: tuple[int, int], enlarged: float = ENLARGED) -> tuple[Pass, ...]:
@@ -82,6 +82,12 @@ def large_passes(size: tuple[int, int], enlarged: float = ENLARGED) -> tuple[Pas
 def closest_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
     """All of both: for a frame that has no other look near it on one side."""
     return tuple(dict.fromkeys((*thorough_passes(size), *quick_passes(size))))
+
+
+def still_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
+    """All of both for a picture that is alone; what costs most only near what the rest takes for small."""
+    costly = Pass(CENTERFACE.name, detail(size, MAX_ENLARGED), near=True)
+    return *quick_passes(size, MAX_ENLARGED), costly
 
 
 def quick_passes(size: tuple[int, int], enlarged: float = ENLARGED) -> tuple[Pass, ...]:

@@ -14,7 +14,8 @@ from veilcast.pipeline.detectors.network import MULTIPLE_PX
 from veilcast.types import Rgb
 
 SMALL_PX = 48.0  # side in the picture below which a face is small
-_CORE_PX = 224, 240  # width and height of what a tile is there for; wider ones are multiples: few sizes
+_CORE_PX = 224, 240  # width and height of what a tile is there for
+_WIDE = 3  # cores that are one tile where each would need its own: two sizes in all, each is compiled for
 _ROOM_PX = 48  # at least, around that: a small face whose middle is in the core lies in the tile whole
 # share of the picture from which on it is looked at whole: where many are seen, others are not
 _CROWD = 0.3
@@ -50,10 +51,11 @@ def _columns(row: Middles, width: int) -> Iterator[tuple[int, int]]:
     """From where to where the tiles of one row lie."""
     row = row[np.argsort(row[:, 0], kind="stable")]
     while len(row):
-        # the next one shares the tile where that costs less than a tile of its own
-        core = _CORE_PX[0]
-        while len(_split(row, 0, core + _CORE_PX[0])[0]) > len(_split(row, 0, core)[0]):
-            core += _CORE_PX[0]
+        core, alone, near = _CORE_PX[0], 0, _split(row, 0, _WIDE * _CORE_PX[0])[0]
+        while len(near):
+            near, alone = _split(near, 0, core)[1], alone + 1
+        if alone >= _WIDE:
+            core *= _WIDE
         inside, row = _split(row, 0, core)
         yield _span(inside[:, 0], core, width)
 

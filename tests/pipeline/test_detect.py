@@ -112,6 +112,45 @@ def test_the_better_network_looks_for_small_faces_around_anything_small_that_was
     assert len(tiles) == asked, "one tile, and no tile where nothing small was seen"
 
 
+class FarSighted(BrightSpot):
+    """Sees nothing where the picture is made small for large faces."""
+
+    def candidates(self, rgb: Rgb, thresh: float) -> Candidates:
+        seen = super().candidates(rgb, thresh)
+        return nothing() if rgb.shape[:2] == (270, 480) else seen
+
+
+def small_face(index: int, there: bool = True) -> Frame:
+    plane = np.full((360, 640), 40, np.uint8)
+    plane[60:80, 500:520] = 220 if there else 40
+    return Frame(index, index, Fraction(1, 25), (plane,), GREY)
+
+
+@pytest.mark.parametrize("score", [0.8, 0.25])
+def test_a_thorough_look_goes_where_looks_before_saw_something_small(score: float) -> None:
+    """Also where that was too faint to be a face."""
+    better = FarSighted(CENTERFACE)
+    eyes = finder(EVERY_FRAME, better, FarSighted(YUNET, score))
+    for index in range(2):  # all of both, then the light network
+        eyes.find(small_face(index, there=index > 0))
+    before = len(better.pictures)
+    faces = eyes.find(small_face(2))
+    assert faces is not None
+    assert [corners(face) for face in faces] == [pytest.approx([500, 60, 520, 80], abs=2)]
+    _, tile = better.pictures[before:]
+    assert tile.shape[0] * tile.shape[1] < 0.3 * 960 * 540
+
+
+def test_whom_the_light_network_never_sees_the_next_whole_look_finds_and_the_later_ones_keep() -> None:
+    """At 640x360 every second look is thorough, and every eighth sees the whole picture in detail."""
+    eyes = finder(EVERY_FRAME, FarSighted(CENTERFACE), BrightSpot(YUNET, score=0))
+    found = [index for index in range(13) if eyes.find(small_face(index, there=index > 0))]
+    assert found == [8, 10, 12]
+    again = finder(EVERY_FRAME, FarSighted(CENTERFACE, delay_s=0.002), BrightSpot(YUNET, score=0))
+    film = (small_face(index, there=index > 0) for index in range(13))
+    assert [frame.index for frame, faces in again.find_all(film) if faces] == found
+
+
 def test_frames_between_looks_are_said_not_to_be_looked_at() -> None:
     seen = [both_faces for _, both_faces in both(Detect(look_s=0.16)).find_all(film(20))]
     assert [faces is not None for faces in seen] == [n % 4 == 0 or n == 19 for n in range(20)]

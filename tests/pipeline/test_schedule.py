@@ -15,6 +15,7 @@ from veilcast.pipeline.schedule import (
     closest_passes,
     coarse,
     detail,
+    quick_passes,
     thorough_every,
     thorough_passes,
 )
@@ -50,11 +51,14 @@ def test_the_first_frame_after_a_cut_is_looked_at_closely() -> None:
     assert schedule.passes(Fraction(2, 25), SIZE, urgent=False) == ()
 
 
-def test_every_third_look_is_thorough() -> None:
+def test_every_third_look_is_thorough_and_every_fourth_of_those_sees_the_whole_picture() -> None:
     schedule = Schedule(SETTINGS)
-    every = [schedule.passes(Fraction(n, 5), SIZE, urgent=False) for n in range(6)]
+    every = [schedule.passes(Fraction(n, 5), SIZE, urgent=False) for n in range(28)]
     assert every[0] == closest_passes(SIZE)
-    assert [p == thorough_passes(SIZE) for p in every[1:]] == [False, False, True, False, False]
+    thorough = {n: passes for n, passes in enumerate(every) if n and passes != quick_passes(SIZE)}
+    assert list(thorough) == [3, 6, 9, 12, 15, 18, 21, 24, 27]
+    assert [n for n, passes in thorough.items() if passes == thorough_passes(SIZE)] == [12, 24]
+    assert all(thorough[n] == thorough_passes(SIZE, near=True) for n in thorough if n % 12)
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,10 @@ def at(*middles: tuple[float, float]) -> np.ndarray:
 
 
 def test_faces_side_by_side_are_looked_at_together() -> None:
-    places = tiles.around(at((1700, 900), (600, 480), (300, 500)), (1760, 992))
-    assert [(x1 - x0, y1 - y0) for x0, y0, x1, y1 in places] == [(544, 352), (320, 352)]
+    places = tiles.around(at((1700, 900), (820, 520), (560, 480), (300, 500)), (1760, 992))
+    assert [(x1 - x0, y1 - y0) for x0, y0, x1, y1 in places] == [(768, 352), (320, 352)]
+    places = tiles.around(at((600, 480), (300, 500)), (1760, 992))
+    assert [(x1 - x0, y1 - y0) for x0, y0, x1, y1 in places] == [(320, 352)] * 2
 
 
 def test_a_tile_has_its_faces_in_the_middle() -> None:
