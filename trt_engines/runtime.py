@@ -13,12 +13,19 @@ CONVERTER = "openvino.tools.ovc"
 def openvino() -> Any:
     """The package. A program that wants the converter can still import it by its name."""
     if "openvino" in sys.modules:
-        return sys.modules["openvino"]
+        return begun(sys.modules["openvino"])
     sys.modules[CONVERTER] = None  # type: ignore[assignment]  # cannot be imported, as if not installed
     try:
-        return import_module("openvino")
+        return begun(import_module("openvino"))
     finally:
         del sys.modules[CONVERTER]
+
+
+def begun(package: Any) -> Any:
+    """The package after its first look at numpy's types, which two threads must not take at the same time: one
+    then holds the interpreter's lock and waits for the other, and the other for the interpreter."""
+    package.Type.f32.to_dtype()
+    return package
 
 
 ov = openvino()
