@@ -30,8 +30,9 @@ PACKED = {
     "rgba": (4, (0, 1, 2, 3)),
 }
 
-# seconds and frames between two key frames of x264's, at most: to seek by, and for the check of the output
-KEY_S, KEY_FRAMES = 5, 250
+# seconds and frames between two key frames of x264's and x265's, at most: to seek by, and for the check of
+# the output; a short video has one in its middle, but none sooner than a second after the last one
+KEY_S, KEY_FRAMES, SOONEST_S = 5, 250, 1
 
 
 def pixel_format(name: str) -> PixelFormat:
@@ -208,10 +209,15 @@ def _why(codec: str, pix_fmt: str, own: Family | None, taken: Family) -> str:
 
 
 def encoder_options(
-    choice: Choice, threads: int, light: hdr.Light, samples: int = 0, rate: float = 0
+    choice: Choice,
+    threads: int,
+    light: hdr.Light,
+    samples: int = 0,
+    rate: float = 0,
+    frames: int | None = None,
 ) -> dict[str, str]:
-    """The encoder's own options, for pictures of so many luma samples at so many a second. Nothing a person
-    typed is in them unchecked."""
+    """The encoder's own options, for pictures of so many luma samples at so many a second; `frames`: in all,
+    where that is known. Nothing a person typed is in them unchecked."""
     family = choice.family
     options = dict(family.options)
     if family.quality in ("crf", "qp"):
@@ -220,13 +226,14 @@ def encoder_options(
         options[family.preset_option] = family.preset
     if family.encoder in ("libx264", "libx265"):
         options["a53cc"] = "1"  # captions that come with the frame
+    often = [f"keyint={key_interval(rate, frames)}"] if rate else []
     if family.encoder == "libx264":
-        often = [f"keyint={max(1, min(KEY_FRAMES, round(KEY_S * rate)))}"] if rate else []
         options["x264-params"] = ":".join(["log-level=none", *often, *family.faster, *hdr.x264_params(light)])
     elif family.encoder == "libx265":
         small = samples <= SMALL_BLOCKS[0] and samples * rate <= SMALL_BLOCKS[1]
         faster = family.faster if small else ()
-        fixed = ["log-level=none", f"pools={threads}", "frame-threads=2", *faster]
+        # a key frame that nothing refers across, as x264's are
+        fixed = ["log-level=none", f"pools={threads}", "frame-threads=2", "open-gop=0", *often, *faster]
         options["x265-params"] = ":".join([*fixed, *hdr.x265_params(light)])
     elif family.encoder == "libsvtav1":
         options["svtav1-params"] = ":".join([f"lp={threads}", *hdr.svt_params(light)])
@@ -236,3 +243,10 @@ def encoder_options(
     elif family.encoder == "prores_ks":
         options["profile"] = "hq" if "422" in choice.pix_fmt else "4444"
     return options
+
+
+def key_interval(rate: float, frames: int | None) -> int:
+    """How many frames from one key frame to the next, at most."""
+    longest = min(KEY_FRAMES, round(KEY_S * rate))
+    half = longest if frames is None else max(-(-frames // 2), round(SOONEST_S * rate))
+    return max(1, min(longest, half))

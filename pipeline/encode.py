@@ -304,7 +304,9 @@ class Encoder:
             context.flags |= QSCALE
             context.global_quality = round(family.default)
         picture = (context.width * context.height, float(self._rate()))
-        context.options = encoder_options(self.choice, self._settings.threads, decoder.light, *picture)
+        context.options = encoder_options(
+            self.choice, self._settings.threads, decoder.light, *picture, info.frames
+        )
 
     def _add(self, stream: Any) -> StreamFate:
         """Plans one stream of the source: what becomes of it, and why."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 # what is decoded from a key frame on needs nothing before it, and the container leads there
-APART = frozenset({"h264", "prores", "dnxhd", "mjpeg"})
+APART = frozenset({"h264", "hevc", "prores", "dnxhd", "mjpeg"})
 INDEXED = frozenset({"mp4", "mov", "matroska"})
 
 

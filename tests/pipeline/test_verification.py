@@ -19,11 +19,15 @@ from veilcast.types import Frame
 
 RATE = Fraction(10)  # five seconds between key frames: one every fifty frames
 FRAMES = 100
+ENCODERS = ("libx264", "libx265")
 
 
-def carried(folder: Path, suffix: str = ".mp4") -> tuple[Path, Expected]:
+def carried(
+    folder: Path, suffix: str = ".mp4", encoder: str = "libx264", frames: int = FRAMES
+) -> tuple[Path, Expected]:
     """A file of ours that has a key frame in the middle, and what was written."""
-    source = make(folder / "in.mp4", Clip(frames=FRAMES, rate=RATE, size=(160, 120)))
+    quiet = {"x265-params": "log-level=none"} if encoder == "libx265" else {}
+    source = make(folder / "in.mp4", Clip(encoder, frames=frames, rate=RATE, size=(160, 120), options=quiet))
     target = folder / f"out{suffix}"
     return target, carry_over(source, target).expected
 
@@ -42,11 +46,12 @@ def packets(path: Path) -> list[tuple[int, int, int]]:
         return sorted((p.pts, p.pos, p.size) for p in found if p.pts is not None and p.pos is not None)
 
 
+@pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 def test_both_halves_give_all_frames_once(
-    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, suffix: str, encoder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target, expected = carried(tmp_path, suffix)
+    target, expected = carried(tmp_path, suffix, encoder)
     assert expected.entry == FRAMES // 2
     seen: list[Frame] = []
     in_halves_alone(monkeypatch)
@@ -55,12 +60,28 @@ def test_both_halves_give_all_frames_once(
     assert sorted(frame.time for frame in seen) == [pts * expected.time_base for pts in expected.pts]
 
 
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("frames", [FRAMES, 31])
+def test_a_video_has_a_key_frame_in_its_middle(tmp_path: Path, encoder: str, frames: int) -> None:
+    _, expected = carried(tmp_path, ".mp4", encoder, frames)
+    assert expected.entry == -(-frames // 2)
+
+
+def test_a_very_short_video_has_no_more_key_frames_than_one_a_second(tmp_path: Path) -> None:
+    _, expected = carried(tmp_path, frames=12)
+    assert expected.entry is None
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("number", [0, 20, 49, 50, 51, 80, 99])
-def test_damage_in_either_half_is_seen(tmp_path: Path, number: int) -> None:
-    target, expected = carried(tmp_path)
+def test_damage_in_either_half_is_seen(tmp_path: Path, number: int, encoder: str) -> None:
+    target, expected = carried(tmp_path, encoder=encoder)
     _, place, size = packets(target)[number]
     data = bytearray(target.read_bytes())
-    data[place + size // 2 : place + size] = bytes(size - size // 2)
+    if encoder == "libx264":
+        data[place + size // 2 : place + size] = bytes(size - size // 2)
+    else:  # FFmpeg does not look for the end of a picture of H.265
+        data[place : place + size // 2] = b"\xff" * (size // 2)
     target.write_bytes(data)
     with pytest.raises(VerificationFailed):
         verification.verify(target, expected)
