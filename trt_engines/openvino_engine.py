@@ -8,8 +8,10 @@ import logging
 import os
 import queue
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -52,13 +54,15 @@ class OpenVinoEngine:
         cache: CompiledCache | None = None,
     ) -> None:
         """`cache`: where compiled networks are kept; without it each opening compiles anew."""
+        self._compiled = partial(_kept, model, settings, properties(settings, precision, snippets), cache)
         self.label = f"openvino {precision}" + ("" if snippets else " without snippets")
         self.streams = settings.streams
         with _translated(f"could not compile the network for {self.label}"):
-            compiled, names = _kept(model, settings, properties(settings, precision, snippets), cache)
-            self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
-            for _ in range(settings.streams):
-                self._requests.put(compiled.create_infer_request())
+            compiled, names = self._compiled()
+        self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._requests.put(compiled.create_infer_request())
+        self._made = 1
+        self._lock = threading.Lock()
         self._open = True
         self.inputs, self.outputs = specs(compiled, names, settings)
 
@@ -66,7 +70,7 @@ class OpenVinoEngine:
         check_inputs(self.inputs, inputs)
         if not self._open:
             raise EngineError("this engine is closed")
-        request = self._requests.get()
+        request = self._free()
         try:
             with _translated(f"{self.label} failed in the network"):
                 feed = [np.ascontiguousarray(inputs[spec.name]) for spec in self.inputs]
@@ -78,6 +82,24 @@ class OpenVinoEngine:
         finally:
             self._requests.put(request)
 
+    def _free(self) -> Any:
+        """A request that nobody uses: where all are in use and there may be more, one of a copy of the
+        network that is made now. A copy each, since the library runs what has one stream in the thread that
+        calls; else it is handed to another one and back, and cores wait for that."""
+        with suppress(queue.Empty):
+            return self._requests.get_nowait()
+        with self._lock:
+            more = self._made < self.streams
+            self._made += more
+        if not more:
+            return self._requests.get()
+        try:
+            with _translated(f"could not compile the network for {self.label}"):
+                return self._compiled()[0].create_infer_request()
+        except EngineError:
+            self._made -= 1
+            raise
+
     def __enter__(self) -> Self:
         return self
 
@@ -87,7 +109,7 @@ class OpenVinoEngine:
         if not self._open:
             return
         self._open = False
-        for _ in range(self.streams):
+        for _ in range(self._made):
             self._requests.get()  # waits for calls that are still running
 
 
@@ -133,8 +155,8 @@ def properties(settings: Settings, precision: str, snippets: bool = True) -> dic
     threads = settings.threads or max(1, (os.cpu_count() or 1) // settings.streams)
     config = {
         "INFERENCE_PRECISION_HINT": precision,
-        "NUM_STREAMS": settings.streams,
-        "INFERENCE_NUM_THREADS": threads * settings.streams,
+        "NUM_STREAMS": 1,
+        "INFERENCE_NUM_THREADS": threads,
         "ENABLE_CPU_PINNING": False,  # other processes share the cores
     }
     return config if snippets else {**config, "SNIPPETS_MODE": "DISABLE"}

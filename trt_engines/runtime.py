@@ -22,8 +22,8 @@ def openvino() -> Any:
 
 
 def begun(package: Any) -> Any:
-    """The package after its first look at numpy's types, which two threads must not take at the same time: one
-    then holds the interpreter's lock and waits for the other, and the other for the interpreter."""
+    """The package after its first look at numpy's types, which two threads must not take at a time: one then
+    holds the interpreter's lock and waits for the other, and the other for the interpreter."""
     package.Type.f32.to_dtype()
     return package
 
