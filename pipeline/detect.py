@@ -34,7 +34,6 @@ from veilcast.pipeline.schedule import (
     Pass,
     Schedule,
     closest_passes,
-    detail,
     still_passes,
 )
 from veilcast.trt_engines.engine import Engine
@@ -48,7 +47,7 @@ LARGE_PX = 160.0  # side in the network's input from which a face must show clea
 WORKERS = 2  # looks at a time, one thread each: faster than one look on two threads
 WAITING_FRAMES = 16  # that `find_all` holds at most
 FAINT = 0.5  # of the weakest detection's score: where the better network has to look
-MEMORY = 16  # looks that tell where small faces may be
+MEMORY = 16  # looks at most that tell where small faces may be
 # a network's place in the schedule -> what runs there: on a GPU not in the eight bits that suit a processor
 RUNS: Mapping[Device, Mapping[str, Kind]] = {
     "cpu": {CENTERFACE.name: CENTERFACE, YUNET.name: YUNET},
@@ -86,7 +85,8 @@ class FaceFinder:
         self._settings = settings
         self._schedule = Schedule(settings, whole_every)
         self._cuts = CutFinder()
-        self._lately = deque[Future[Look]](maxlen=MEMORY)  # since the last one in detail, and that
+        # back to the last thorough one at least
+        self._lately = deque[Future[Look]](maxlen=min(MEMORY, settings.thorough_every + 1))
 
     def anew(self) -> FaceFinder:
         """The same networks for another stream."""
@@ -136,8 +136,6 @@ class FaceFinder:
         if not passes:
             return None
         look = submit(self._look, frame, passes, tuple(self._lately))
-        if any(p.network == CENTERFACE.name and p.size == detail(frame.displayed_size) for p in passes):
-            self._lately.clear()  # it knows what they knew
         self._lately.append(look)
         return look
 

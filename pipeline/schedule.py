@@ -20,12 +20,13 @@ SLACK_S = Fraction(2, 1000)  # containers that count in milliseconds round the t
 ENLARGED = 1.5  # at most, in a video: neighbouring frames show what one of them hides
 MAX_ENLARGED = 2.0  # where a look has to do alone; more than this shows a network nothing new
 WHOLE_EVERY = 4  # how many thorough looks one sees the whole picture in detail, and not only parts of it
+LIGHT_EVERY = 2  # the same of quick looks
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
     """One network over the picture at one size (width, height). `near`: only around what was small in this
-    look and those before it, as far back as the last one in such detail."""
+    look and the last ones before it."""
 
     network: str
     size: tuple[int, int]
@@ -34,7 +35,7 @@ class Pass:
 
 class Schedule:
     """Tells for each frame, in order, what to do with it. Its state is the time of the last look.
-    `whole_every`: see WHOLE_EVERY."""
+    `whole_every`: see WHOLE_EVERY; 1 = no look sees parts only."""
 
     def __init__(self, settings: Detect, whole_every: int = WHOLE_EVERY) -> None:
         self._settings = settings
@@ -53,7 +54,9 @@ class Schedule:
         if first:
             return closest_passes(size)
         number, rest = divmod(self._looks, thorough_every(size, self._settings.thorough_every))
-        return quick_passes(size) if rest else thorough_passes(size, near=number % self._whole_every != 0)
+        if rest:
+            return quick_passes(size, near=(self._looks - number) % min(LIGHT_EVERY, self._whole_every) != 0)
+        return thorough_passes(size, near=number % self._whole_every != 0)
 
     def _is_due(self, time: Fraction) -> bool:
         # a clock that jumps back is no reason to wait until it has caught up
@@ -90,9 +93,9 @@ def still_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
     return *quick_passes(size, MAX_ENLARGED), costly
 
 
-def quick_passes(size: tuple[int, int], enlarged: float = ENLARGED) -> tuple[Pass, ...]:
-    """The light network on small faces, at a quarter of the cost; both on large ones."""
-    return Pass(YUNET.name, detail(size, enlarged)), *large_passes(size, enlarged)
+def quick_passes(size: tuple[int, int], enlarged: float = ENLARGED, near: bool = False) -> tuple[Pass, ...]:
+    """The light network on small faces, at a third of the cost; both on large ones."""
+    return Pass(YUNET.name, detail(size, enlarged), near), *large_passes(size, enlarged)
 
 
 def detail(size: tuple[int, int], enlarged: float = ENLARGED) -> tuple[int, int]:

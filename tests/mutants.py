@@ -15,6 +15,7 @@ from unittest.mock import ANY
 from veilcast.pipeline import cover as covering
 from veilcast.pipeline import gate, ledger
 from veilcast.pipeline.decode import codec_name
+from veilcast.pipeline.schedule import ENLARGED
 from veilcast.pipeline.shapes import Whole
 from veilcast.pipeline.stretch import Stretch
 from veilcast.trackers import kalman
@@ -260,6 +261,10 @@ MUTANTS = [
     Mutant("a film is never looked at whole in detail", Threat.MISSED, "detect",
            "pipeline.schedule:thorough_passes", lambda passes: lambda size, near=False: passes(size, True),
            f"{DETECT}:test_whom_the_light_network_never_sees_the_next_whole_look_finds_and_the_later_ones_keep"),
+    Mutant("a quick look never sees the whole picture in detail", Threat.MISSED, "detect",
+           "pipeline.schedule:quick_passes",
+           lambda passes: lambda size, enlarged=ENLARGED, near=False: passes(size, enlarged, True),
+           f"{DETECT}:test_a_quick_look_goes_where_a_look_before_saw_something_small_or_sees_the_whole_picture"),
     Mutant("tiles have no room around them", Threat.MISSED, "detect", "pipeline.tiles:_ROOM_PX", value(0),
            f"{TILES}:test_every_small_face_lies_whole_in_a_tile_with_room_around_it", ((1760, 992),)),
     Mutant("a crowd is looked at only where somebody was seen", Threat.MISSED, "detect",
@@ -393,7 +398,7 @@ MUTANTS = [
            "tests.pipeline.test_verification:test_a_frame_at_another_time_is_seen_in_either_half", (70,)),
     Mutant("errors in a half of an output are passed over", Threat.MEDIA, "verification",
            "pipeline.verification:_in_halves", _unread,
-           "tests.pipeline.test_verification:test_damage_in_either_half_is_seen", (80,)),
+           "tests.pipeline.test_verification:test_damage_in_either_half_is_seen", (80, "libx265")),
     Mutant("a second video stream is copied", Threat.SECRETS, "streams", "pipeline.streams:_judge_video",
            returns((True, "copied")),
            f"{FILES}:test_a_second_video_stream_with_uncovered_faces_does_not_leave"),

@@ -131,14 +131,26 @@ def test_a_thorough_look_goes_where_looks_before_saw_something_small(score: floa
     """Also where that was too faint to be a face."""
     better = FarSighted(CENTERFACE)
     eyes = finder(EVERY_FRAME, better, FarSighted(YUNET, score))
-    for index in range(2):  # all of both, then the light network
-        eyes.find(small_face(index, there=index > 0))
+    for index in range(4):  # the last one by the light network, of the whole picture
+        eyes.find(small_face(index, there=index == 3))
     before = len(better.pictures)
-    faces = eyes.find(small_face(2))
+    faces = eyes.find(small_face(4))
     assert faces is not None
     assert [corners(face) for face in faces] == [pytest.approx([500, 60, 520, 80], abs=2)]
     _, tile = better.pictures[before:]
     assert tile.shape[0] * tile.shape[1] < 0.3 * 960 * 540
+
+
+def test_a_quick_look_goes_where_a_look_before_saw_something_small_or_sees_the_whole_picture() -> None:
+    """At 640x360 every second look is a quick one."""
+    light = FarSighted(YUNET)
+    eyes = finder(EVERY_FRAME, BrightSpot(CENTERFACE, score=0), light)
+    found = [index for index in range(8) if eyes.find(small_face(index, there=index > 0))]
+    assert found == [3, 5, 7]
+    tiles = [picture for picture in light.pictures if picture.shape[:2] not in ((270, 480), (540, 960))]
+    assert len(tiles) == 1, (
+        "of the fifth look; the third and the seventh see all, the first had nothing before it"
+    )
 
 
 def test_whom_the_light_network_never_sees_the_next_whole_look_finds_and_the_later_ones_keep() -> None:

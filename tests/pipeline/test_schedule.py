@@ -55,10 +55,26 @@ def test_every_third_look_is_thorough_and_every_fourth_of_those_sees_the_whole_p
     schedule = Schedule(SETTINGS)
     every = [schedule.passes(Fraction(n, 5), SIZE, urgent=False) for n in range(28)]
     assert every[0] == closest_passes(SIZE)
-    thorough = {n: passes for n, passes in enumerate(every) if n and passes != quick_passes(SIZE)}
+    whole, parts = thorough_passes(SIZE), thorough_passes(SIZE, near=True)
+    thorough = {n: passes for n, passes in enumerate(every) if passes in (whole, parts)}
     assert list(thorough) == [3, 6, 9, 12, 15, 18, 21, 24, 27]
-    assert [n for n, passes in thorough.items() if passes == thorough_passes(SIZE)] == [12, 24]
-    assert all(thorough[n] == thorough_passes(SIZE, near=True) for n in thorough if n % 12)
+    assert [n for n, passes in thorough.items() if passes == whole] == [12, 24]
+
+
+@pytest.mark.parametrize("size", [SIZE, (640, 360)])
+def test_every_second_quick_look_sees_the_whole_picture(size: tuple[int, int]) -> None:
+    schedule = Schedule(SETTINGS)
+    every = [schedule.passes(Fraction(n, 5), size, urgent=False) for n in range(28)]
+    whole, parts = quick_passes(size), quick_passes(size, near=True)
+    quick = [passes == whole for passes in every if passes in (whole, parts)]
+    assert quick == [n % 2 == 1 for n in range(len(quick))]
+    assert len(quick) == 28 - 1 - 27 // thorough_every(size, SETTINGS.thorough_every)
+
+
+def test_a_schedule_that_knows_no_parts_sees_the_whole_picture_each_time() -> None:
+    schedule = Schedule(SETTINGS, whole_every=1)
+    every = [schedule.passes(Fraction(n, 5), SIZE, urgent=False) for n in range(28)]
+    assert not any(step.near for passes in every for step in passes)
 
 
 @pytest.mark.parametrize(
