@@ -85,8 +85,8 @@ class FaceFinder:
         self._settings = settings
         self._schedule = Schedule(settings, whole_every)
         self._cuts = CutFinder()
-        # back to the last thorough one at least
-        self._lately = deque[Future[Look]](maxlen=min(MEMORY, settings.thorough_every + 1))
+        # back to the last thorough one but one at least
+        self._lately = deque[Future[Look]](maxlen=min(MEMORY, settings.thorough_every + 2))
 
     def anew(self) -> FaceFinder:
         """The same networks for another stream."""
@@ -135,7 +135,8 @@ class FaceFinder:
         other or several at a time, the earlier ones first."""
         if not passes:
             return None
-        look = submit(self._look, frame, passes, tuple(self._lately))
+        # without the last one, which is not done yet: looks at a time would wait for each other
+        look = submit(self._look, frame, passes, tuple(self._lately)[: 1 - WORKERS])
         self._lately.append(look)
         return look
 
