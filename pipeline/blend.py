@@ -21,8 +21,9 @@ from veilcast.types import Affine, Box, Frame, Rgb
 FEATHER = 0.06  # of the patch's side, outside the mask
 RING = 0.10
 _SHARPEN = (0.5, 1.8)  # least and most that the gradients are scaled by
-_CELLS = 32  # a side: colours are fitted there
+_CELLS = 48  # a side: colours are fitted there
 _MOST_SHIFT = 24  # of 255, in colour; a ring that differs more shows something else
+_SKIN_DIFFERS = 50, 110  # of 255: from a face's usual colour, of what is surely its skin and surely not
 _CIRCLE = np.array([(np.cos(a), np.sin(a)) for a in np.linspace(0, 2 * np.pi, 64, endpoint=False)])
 FACE_IN_BOX = 0.75  # ellipse in a track's box that must be under the mask whole
 
@@ -57,7 +58,7 @@ def blend(face: Rgb, context: Rgb, core: Mask, others: Mask | None = None) -> tu
     if ring.sum() >= side:  # else too little surroundings to learn anything from
         matched = _sharpened(matched, context, ring)
         # cv2 rounds to the nearest and keeps what the type cannot hold at its ends
-        return cv2.add(matched, _colour_shift(matched, context, ring), dtype=cv2.CV_8U), _falling(away)
+        return cv2.add(matched, _colour_shift(matched, context, core, ring), dtype=cv2.CV_8U), _falling(away)
     return face, _falling(away)
 
 
@@ -78,22 +79,50 @@ def _distance_outside(core: Mask) -> Float32[np.ndarray, "s s"]:
 
 
 def _colour_shift(
-    face: Float32[np.ndarray, "s s 3"], context: Rgb, ring: Mask
+    face: Float32[np.ndarray, "s s 3"], context: Rgb, core: Mask, ring: Mask
 ) -> Float32[np.ndarray, "s s 3"]:
-    """What the ring lacks in colour, spread smoothly inwards (normalised convolution, Knutsson and
-    Westin 1993): it follows a light that comes from one side."""
-    side, cells = len(ring), (_CELLS, _CELLS)
+    """What the ring lacks in colour, spread smoothly inwards: it follows a light that comes from one side.
+    What the ring shows of skin tells of the skin, and the rest of the rest: a face in front of a blue wall
+    is none the bluer for it."""
+    cells, side = (_CELLS, _CELLS), len(ring)
     apart = cv2.subtract(context, face, dtype=cv2.CV_32F)
-    difference = cv2.multiply(apart, cv2.merge([ring, ring, ring]))
-    weight = cv2.resize(ring, cells, interpolation=cv2.INTER_AREA)
-    spread = cv2.resize(difference, cells, interpolation=cv2.INTER_AREA)
-    total = spread.sum((0, 1)) / weight.sum()
-    weight, spread = (cv2.GaussianBlur(values, (0, 0), 0.15 * _CELLS) for values in (weight, spread))
-    faint = 1e-3  # far from any ring the mean takes over
-    shift = (spread + faint * total) / (weight[..., None] + faint)
-    bounded = np.clip(shift, -_MOST_SHIFT, _MOST_SHIFT)
-    smooth: Float32[np.ndarray, "s s 3"] = cv2.resize(bounded, (side, side), interpolation=cv2.INTER_LINEAR)
+    known = cv2.resize(
+        cv2.multiply(apart, cv2.merge([ring, ring, ring])), cells, interpolation=cv2.INTER_AREA
+    )
+    weight, inside, colours = (
+        cv2.resize(values, cells, interpolation=cv2.INTER_AREA) for values in (ring, core, face)
+    )
+    skin = _like_skin(colours, inside)
+    of_skin, of_rest = (
+        _spread(cv2.multiply(known, cv2.merge([share] * 3)), weight * share) for share in (skin, 1 - skin)
+    )
+    shift = cv2.blendLinear(of_skin, of_rest, skin, 1 - skin)
+    smooth: Float32[np.ndarray, "s s 3"] = cv2.resize(shift, (side, side), interpolation=cv2.INTER_LINEAR)
     return smooth
+
+
+def _like_skin(
+    colours: Float32[np.ndarray, "c c 3"], inside: Float32[np.ndarray, "c c"]
+) -> Float32[np.ndarray, "c c"]:
+    """How much each cell is of the colour of the face `inside`: 1 for its skin, 0 for a wall or dark hair."""
+    if not (inside > 0.5).any():
+        return np.ones_like(inside)
+    apart = np.linalg.norm(colours - np.median(colours[inside > 0.5], axis=0), axis=2)
+    like: Float32[np.ndarray, "c c"] = np.interp(apart, _SKIN_DIFFERS, (1, 0)).astype(np.float32)
+    return like
+
+
+def _spread(
+    known: Float32[np.ndarray, "c c 3"], weight: Float32[np.ndarray, "c c"]
+) -> Float32[np.ndarray, "c c 3"]:
+    """What is known where there is weight, over all cells (normalised convolution, Knutsson and Westin 1993);
+    little where there is hardly any."""
+    total = known.sum((0, 1)) / (weight.sum() + 1)
+    weight, known = (cv2.GaussianBlur(values, (0, 0), 0.15 * _CELLS) for values in (weight, known))
+    faint = 1e-3  # far from any ring the mean takes over
+    shift = (known + faint * total) / (weight[..., None] + faint)
+    bounded: Float32[np.ndarray, "c c 3"] = np.clip(shift, -_MOST_SHIFT, _MOST_SHIFT)
+    return bounded
 
 
 def gradient_energy(grey: Float32[np.ndarray, "s s"], where: Mask) -> float:

@@ -78,6 +78,24 @@ def test_light_from_one_side_is_followed() -> None:
     assert abs(left - right) < 9  # of 18 between the halves' means
 
 
+def test_a_wall_of_another_colour_than_the_generator_thinks_leaves_the_skin_as_it_is() -> None:
+    skin, wall, thought = (190, 140, 120), (40, 110, 250), (90, 110, 200)
+    head = np.zeros((SIDE, SIDE), np.uint8)
+    cv2.ellipse(head, (SIDE // 2, SIDE // 2), (SIDE // 3, SIDE // 2), 0, 0, 360, 1, -1)
+    context, face = (
+        np.where(head[..., None] > 0, skin, behind).astype(np.uint8) for behind in (wall, thought)
+    )
+    matched, mask = blend.blend(face, context, CORE)
+    of_skin = (head > 0) & (CORE > 0)
+    assert np.abs(matched[of_skin].astype(float) - skin).mean() < 6
+    behind = (head == 0) & (mask > 0)
+
+    def off(rgb: np.ndarray) -> float:
+        return float(np.abs(rgb[behind].astype(float) - wall).mean())
+
+    assert off(matched) < off(face) - 10
+
+
 @pytest.mark.parametrize(("context_blur", "face_blur"), [(0.3, 2.0), (2.0, 0.3)])
 def test_a_face_becomes_as_sharp_as_its_surroundings(context_blur: float, face_blur: float) -> None:
     rng = np.random.default_rng(4)
