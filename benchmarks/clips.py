@@ -1,12 +1,24 @@
-"""The evaluation clips beside the checkout, where there are any."""
+"""The evaluation clips beside the checkout, where there are any, and one that is made of them."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
+import av
+import cv2
+import numpy as np
+
+from veilcast.pipeline.decode import Decoder
+from veilcast.pipeline.pixels import to_rgb
+from veilcast.types import Rgb
+
+THREE_HEADS = "three_heads_640x360.mp4"  # three people who talk, side by side
+_HEADS = ("talk_WDA_a_512.mp4", "talk_franck_360x288_200s.mp4", "talk_ls1_1080x1920.mp4")
+_WIDTHS, _HEIGHT, _FRAMES = (214, 212, 214), 360, 200
 SUFFIXES = {".mp4", ".mkv", ".avi", ".mpg", ".mov", ".webm"}
 
 
@@ -19,3 +31,29 @@ def clips_at_hand(names: Sequence[str] | None = None) -> list[Path]:
     if names is not None:
         return [folder / name for name in names]
     return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
+
+
+def three_heads(folder: Path) -> Path:
+    """THREE_HEADS in `folder`: three clips, each a third of the picture wide."""
+    target = folder / THREE_HEADS
+    columns = (column(clip, width) for clip, width in zip(clips_at_hand(_HEADS), _WIDTHS, strict=True))
+    with av.open(str(target), "w") as out:
+        stream = out.add_stream("libx264", rate=25, options={"crf": "16", "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = sum(_WIDTHS), _HEIGHT, "yuv420p"
+        for row in islice(zip(*columns, strict=False), _FRAMES):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.hstack(row))))
+        out.mux(stream.encode(None))
+    return target
+
+
+def column(clip: Path, width: int) -> Iterator[Rgb]:
+    """Its frames, made `width` wide and cut or filled up to a height of _HEIGHT."""
+    with Decoder(clip) as decoder:
+        for frame in decoder.frames():
+            rgb = to_rgb(frame)
+            small: Rgb = cv2.resize(
+                rgb, (width, round(rgb.shape[0] * width / rgb.shape[1])), interpolation=cv2.INTER_AREA
+            )
+            more, less = max(0, _HEIGHT - small.shape[0]), max(0, small.shape[0] - _HEIGHT)
+            filled = np.pad(small, ((more // 2, more - more // 2), (0, 0), (0, 0)))
+            yield filled[less // 2 : less // 2 + _HEIGHT]
