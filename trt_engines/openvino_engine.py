@@ -54,11 +54,12 @@ class OpenVinoEngine:
         cache: CompiledCache | None = None,
     ) -> None:
         """`cache`: where compiled networks are kept; without it each opening compiles anew."""
-        self._compiled = partial(_kept, model, settings, properties(settings, precision, snippets), cache)
+        compiling = partial(_kept, model, settings, properties(settings, precision, snippets), cache)
+        self._again = compiling if settings.streams > 1 else None  # it holds the network's bytes
         self.label = f"openvino {precision}" + ("" if snippets else " without snippets")
         self.streams = settings.streams
         with _translated(f"could not compile the network for {self.label}"):
-            compiled, names = self._compiled()
+            compiled, names = compiling()
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._requests.put(compiled.create_infer_request())
         self._made = 1
@@ -91,13 +92,14 @@ class OpenVinoEngine:
         with self._lock:
             more = self._made < self.streams
             self._made += more
-        if not more:
+        if not more or self._again is None:
             return self._requests.get()
         try:
             with _translated(f"could not compile the network for {self.label}"):
-                return self._compiled()[0].create_infer_request()
+                return self._again()[0].create_infer_request()
         except EngineError:
-            self._made -= 1
+            with self._lock:
+                self._made -= 1
             raise
 
     def __enter__(self) -> Self:
