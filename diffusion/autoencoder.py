@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LATENT = 32
+CELL = 8  # pixels of a patch to a side of a latent cell
 # of a filter that keeps 3/4 of half the Nyquist frequency and takes out what alternates from pixel to pixel:
 # the mark of a pixel shuffle, which a head that has to invent detail leaves behind
 TAPS = (-1 / 16, 4 / 16, 10 / 16, 4 / 16, -1 / 16)

@@ -12,10 +12,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from veilcast.diffusion.autoencoder import LATENT
+from veilcast.diffusion.autoencoder import CELL, LATENT
 from veilcast.diffusion.conditioning import Reconstructor
 from veilcast.diffusion.sampler import euler
 from veilcast.diffusion.schedule import mix, times
+from veilcast.training import networks
 from veilcast.training.data import normal
 from veilcast.training.identity import orthogonal, personas
 from veilcast.training.sheet import fixed, sheet
@@ -115,7 +116,7 @@ def render(
     unet: nn.Module, batch: Batch, who: Tensor, noise: Tensor, steps: int, guidance: float = 1.0
 ) -> Tensor:
     """Clean latents of people `who` in the places of a batch. `guidance` > 1 goes further from the prediction
-    for nobody (the masked identity) than the network does (Ho and Salimans 2022, equation 6)."""
+    for nobody (the masked identity) than the network does."""
 
     def denoise(x: Tensor, t: float) -> Tensor:
         level = torch.full((len(x),), t, device=x.device)
@@ -124,9 +125,20 @@ def render(
         if guidance == 1:
             return latents
         nobody: Tensor = unet(*told, masked=torch.ones(len(x), dtype=torch.bool, device=x.device)).float()
-        return nobody + guidance * (latents - nobody)
+        return guided(latents, nobody, guidance)
 
     return euler(denoise, noise, [float(t) for t in times(steps)])
+
+
+def guided(real: Tensor, alone: Tensor, guidance: float, parallel: float = 1.0) -> Tensor:
+    """Predictions (n, c, a, a) of clean latents for somebody, led away from those for nobody (Ho and Salimans
+    2022, equation 6). Of the way there the part along the prediction makes colours and contrasts stronger, no
+    more: `parallel` says how much of it is kept (Sadat et al. 2024, adaptive projected guidance)."""
+    way = real - alone
+    if parallel != 1:
+        along = (way * real).sum((1, 2, 3), keepdim=True) / real.square().sum((1, 2, 3), keepdim=True)
+        way = way - (1 - parallel) * along * real
+    return real + (guidance - 1) * way
 
 
 def persona_for(tools: Tools, batch: Batch, generator: torch.Generator) -> Tensor:
@@ -136,17 +148,23 @@ def persona_for(tools: Tools, batch: Batch, generator: torch.Generator) -> Tenso
     return orthogonal(who, batch.identity) if tools.settings.parts.oim else who
 
 
+def noise_for(batch: Batch, generator: torch.Generator) -> Tensor:
+    side = batch.rgb.shape[-1] // CELL
+    return normal((len(batch), LATENT, side, side), generator, batch.rgb.device)
+
+
 def rendered_sheet(tools: Tools, unet: nn.Module, decoder: nn.Module, steps: tuple[int, ...]) -> np.ndarray:
-    """Source, veiled, own identity in each number of steps, two personas."""
+    """Source, veiled, own identity in each number of steps, two personas; those as close-ups where there is
+    a head for them, since eyes that look dark or broken do not show in a patch."""
+    head = tools.finished("closeup") if networks.finished("closeup", tools.weights) else decoder
     generator = torch.Generator().manual_seed(1)
     batch = tools.faces.batch(fixed(tools.faces), generator)
-    side = batch.rgb.shape[-1] // 8
-    noise = torch.randn(len(batch), LATENT, side, side, generator=generator).to(tools.device)
+    noise = noise_for(batch, generator)
     rows = [batch.rgb, batch.veiled]
     rows += [decoder(render(unet, batch, batch.identity, noise, count)) for count in steps]
     for _ in range(2):
-        rows.append(decoder(render(unet, batch, persona_for(tools, batch, generator), noise, steps[-1])))
-    return sheet(rows)
+        rows.append(head(render(unet, batch, persona_for(tools, batch, generator), noise, steps[-1])))
+    return sheet(rows, side=rows[-1].shape[-1])
 
 
 def held_out_figures(tools: Tools, unet: nn.Module, decoder: nn.Module, steps: int) -> dict[str, float]:
@@ -157,8 +175,7 @@ def held_out_figures(tools: Tools, unet: nn.Module, decoder: nn.Module, steps: i
     found: list[list[float]] = []
     for rows in torch.split(tools.faces.valid[: tools.settings.measured], 32):
         batch = tools.faces.batch(rows, generator)
-        side = batch.rgb.shape[-1] // 8
-        noise = torch.randn(len(rows), LATENT, side, side, generator=generator).to(tools.device)
+        noise = noise_for(batch, generator)
         who = persona_for(tools, batch, generator)
         own = decoder(render(unet, batch, batch.identity, noise, steps)).float()
         other = decoder(render(unet, batch, who, noise, steps)).float()

@@ -19,8 +19,7 @@ from veilcast.diffusion.patch import SPREAD
 from veilcast.training import networks
 from veilcast.training.autoencoder import pictures
 from veilcast.training.critic import critic_loss, maker_loss
-from veilcast.training.data import normal
-from veilcast.training.diffusion import held_out_figures, pick, render, rendered_sheet
+from veilcast.training.diffusion import held_out_figures, noise_for, pick, render, rendered_sheet
 from veilcast.training.identity import orthogonal, personas
 from veilcast.training.matching import Matching
 from veilcast.training.mesh import find, manner
@@ -57,7 +56,8 @@ class DistillPhase:
         self.spread = torch.from_numpy(SPREAD[:BLENDSHAPES]).to(tools.device)
         self.looks, self.matching = tools.adversary(weights.realness), None
         if self.denoiser is not None and weights.matching:
-            self.matching = Matching(self.denoiser, tools.settings.matching_guidance)
+            settings = tools.settings
+            self.matching = Matching(self.denoiser, settings.matching_guidance, settings.matching_parallel)
         self.critic: nn.Module | None = self._rivals()
         self._last: tuple[Tensor, ...] = ()
 
@@ -71,8 +71,7 @@ class DistillPhase:
         half = size // 2 if weights.own else 0
         batch = self._paired(tools.faces.batch(rows, generator, mirrored), half)
         who = torch.cat([batch.other[:half], self._cast(batch, half, generator)])
-        clean = self.normaliser(tools.latents(batch))
-        noise = normal(clean.shape, generator, clean.device)
+        noise = noise_for(batch, generator)
         guess = self._guess(batch, who, noise, generator)
         terms = {}
         if self.matching is not None:
@@ -82,10 +81,10 @@ class DistillPhase:
                 return {"matching": 0 * guess.mean()}
             terms["matching"] = weights.matching * self.matching.loss(*seen)
         some, half = self._looked_at(size, half, guess.device)
-        batch, who, clean, noise, guess = pick(batch, some), who[some], clean[some], noise[some], guess[some]
+        batch, who, noise, guess = pick(batch, some), who[some], noise[some], guess[some]
         made = self.decoder(guess).float()
         self._last = batch.rgb, made.detach()
-        terms |= self._own(made, guess, batch, clean, half)
+        terms |= self._own(made, guess, batch, half)
         if weights.anchor:
             terms["anchor"] = weights.anchor * self._anchor(made, batch, who, noise, half)
         terms |= self._looks(made, batch, half) | self._obeys(made, batch, who, half, generator)
@@ -99,14 +98,15 @@ class DistillPhase:
         rows = torch.arange(size, device=device)
         return torch.cat([rows[half - own : half], rows[size - personas :]]), own
 
-    def _own(self, made: Tensor, guess: Tensor, batch: Batch, clean: Tensor, half: int) -> dict[str, Tensor]:
+    def _own(self, made: Tensor, guess: Tensor, batch: Batch, half: int) -> dict[str, Tensor]:
         """The own identity gives the picture."""
         weights = self.tools.settings.weights
         if not weights.own:
             return {}
         own = pictures(self.tools, None, made[:half], batch.rgb[:half])
         terms = {name: 2 * weights.own * value for name, value in own.items()}
-        terms["latents"] = weights.own * weights.latents * functional.mse_loss(guess[:half], clean[:half])
+        clean = self.normaliser(self.tools.latents(batch))[:half]
+        terms["latents"] = weights.own * weights.latents * functional.mse_loss(guess[:half], clean)
         return terms
 
     def _paired(self, batch: Batch, half: int) -> Batch:

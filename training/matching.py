@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from veilcast.diffusion.schedule import mix
 from veilcast.training.data import normal
-from veilcast.training.diffusion import CAP
+from veilcast.training.diffusion import CAP, guided
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,8 +30,9 @@ class Matching:
     """`real`: the frozen denoiser. `drawn`: a copy of it that learns, beside the few-step network, to denoise
     what that network draws; its parameters are the caller's to step."""
 
-    def __init__(self, real: nn.Module, guidance: float) -> None:
-        self.real, self.guidance = real, guidance
+    def __init__(self, real: nn.Module, guidance: float, parallel: float = 1.0) -> None:
+        """`parallel`: share of the guidance along the prediction itself that is kept (`guided`)."""
+        self.real, self.guidance, self.parallel = real, guidance, parallel
         self.drawn = copy.deepcopy(real).train().requires_grad_(True)
         self._last: tuple[Tensor, Batch, Tensor, torch.Generator] | None = None
 
@@ -49,7 +50,7 @@ class Matching:
             real = self.real(*told).float()
             if self.guidance != 1:
                 alone = self.real(*told, masked=nobody).float()
-                real = alone + self.guidance * (real - alone)
+                real = guided(real, alone, self.guidance, self.parallel)
             drawn = self.drawn(*told).float()
             apart = (guess - real).abs().mean((1, 2, 3), keepdim=True).clamp(min=1e-3)
             target = guess - (drawn - real) / apart

@@ -64,6 +64,7 @@ class Weights:
     adversarial: float = 0.1  # the decoders' adversary
     realness: float = 0.06  # the few-step phase's adversary
     polish: float = 0.2  # that of the decoders' last phase
+    kept: float = 1.0  # there: personas stay the faces that they were (LPIPS)
     woven: float = 1.0  # there: detail that is locked to the grid of the network
     latents: float = 1.0  # 0: the encoder, which serves training alone, is left out
     identity: float = 0.2
@@ -88,6 +89,7 @@ class Settings:
     anchor_steps: int = 2  # of that denoiser
     lively: float = 0.0  # share of the generator's samples that have shut eyes, an open mouth or raised brows
     matching_guidance: float = 2.0  # of the denoiser whose density is matched
+    matching_parallel: float = 1.0  # of that guidance, share along the prediction that is kept
     matching_after: int = 60  # steps in which the network that knows what is drawn learns alone
     looked_at: float = 1.0  # share of the few-step samples that are decoded; the others are matched alone
     two_step: float = 0.5  # share of few-step samples that take the second of two steps

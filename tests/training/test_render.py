@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from veilcast.training.diffusion import render
+from veilcast.training.diffusion import guided, render
 
 
 class Told(nn.Module):
@@ -37,3 +37,15 @@ def test_guidance_goes_from_nobody_through_the_person_and_beyond(
     who, noise = torch.full((2, 128), 3.0), torch.randn(2, 4, 2, 2)
     clean = render(Told(), batch, who, noise, steps, guidance)
     torch.testing.assert_close(clean, torch.full_like(noise, drawn))
+
+
+def test_projected_guidance_adds_nothing_along_the_prediction() -> None:
+    generator = torch.Generator().manual_seed(1)
+    real, alone = (torch.randn(3, 4, 2, 2, generator=generator) for _ in range(2))
+    added = guided(real, alone, 3.0, parallel=0.0) - real
+    torch.testing.assert_close((added * real).sum((1, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+    plain = guided(real, alone, 3.0) - real
+    across = (
+        plain - real * ((plain * real).sum((1, 2, 3)) / real.square().sum((1, 2, 3)))[:, None, None, None]
+    )
+    torch.testing.assert_close(added, across, atol=1e-5, rtol=0)
