@@ -69,11 +69,24 @@ def test_the_adversary_moves_the_head_and_nothing_else(kind: type[PolishPhase], 
     assert phase.critic_loss().item() > 0
 
 
+def test_a_close_up_is_seen_small_in_its_photograph_and_whole_without_it(tools: Tools) -> None:
+    phase = CloseUpPolishPhase(tools)
+    batch = tools.faces.batch(tools.faces.train[:2], torch.Generator())
+    made = torch.full((2, 3, 256, 256), 9.0)
+    coarse = torch.full_like(batch.rgb, 9.0)
+    shown = phase._shown(made, coarse, torch.cat([batch.rgb, batch.hidden], 1))
+    outside = batch.hidden.expand_as(batch.rgb) == 0
+    assert torch.equal(shown["patch"][outside], batch.rgb[outside])
+    assert torch.equal(shown["whole"], made)
+    assert set(phase.rivals) == set(shown) == set(phase._photographs(2, torch.Generator()))
+
+
 def test_the_adversary_sees_personas_in_their_photographs(tools: Tools) -> None:
     phase = PolishPhase(tools)
     batch = tools.faces.batch(tools.faces.train[:2], torch.Generator())
     around = torch.cat([batch.rgb, batch.hidden], 1)
-    shown = phase._shown(torch.full_like(batch.rgb, 9.0), around)
+    made = torch.full_like(batch.rgb, 9.0)
+    shown = phase._shown(made, made, around)["patch"]
     outside, inside = batch.hidden.expand_as(shown) == 0, batch.hidden.expand_as(shown) == 1
     assert bool(outside.any())
     assert torch.equal(shown[outside], batch.rgb[outside])
