@@ -36,6 +36,7 @@ NETWORKS = {  # file of a model folder -> network whose part in the product it i
     "expression.onnx": "expression",
     "coarse.onnx": "reader",
 }
+LOUDNESS = "identity.net.0.weight"  # of the denoiser: what the command is multiplied by first
 SMALL = 1024  # elements under which a constant stays float32: scales and shifts, whose rounding would show
 
 
@@ -113,10 +114,11 @@ def adopt(folder: Path, settings: Settings, weights: Path) -> list[str]:
     return taken
 
 
-def average(folder: Path, settings: Settings, weights: Path, share: float = 0.5) -> None:
+def average(folder: Path, settings: Settings, weights: Path, share: float = 0.5, louder: float = 1.0) -> None:
     """A run's denoiser becomes the mean of itself and a model folder's, which has so large a `share`, weight
     by weight (Wortsman et al. 2022, a soup of two). Where one began at the other's weights it keeps what both
-    have learned, and most of what the losses of recognition did to faces averages out.
+    have learned, and most of what the losses of recognition did to faces averages out. What a mean loses of
+    its hold on a persona comes back when the command is told `louder`: so many times its length.
     Raises ModelMissing, ModelCorrupt."""
     other = networks.build("unet", settings)
     read_back(listed(folder, read_manifest(folder))["unet.onnx"].read(), other)
@@ -126,6 +128,7 @@ def average(folder: Path, settings: Settings, weights: Path, share: float = 0.5)
         name: value if name.endswith(".null") else value + share * (theirs[name] - value)
         for name, value in own.state_dict().items()
     }
+    mean[LOUDNESS] = louder * mean[LOUDNESS]
     own.load_state_dict(mean)
     networks.save(own, weights, "unet")
 

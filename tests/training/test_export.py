@@ -173,3 +173,17 @@ def test_a_denoiser_can_become_the_mean_of_where_it_began_and_where_it_is(
     for name, value in began.items():
         learned_alone = name.endswith(".null")  # no model folder holds it
         torch.testing.assert_close(mean[name], value + (2 if learned_alone else 1.5), atol=2e-3, rtol=1e-3)
+
+
+def test_a_command_can_be_told_louder(tiny: Settings, exported: Exported, tmp_path: Path) -> None:
+    toy.cache(tmp_path / "cache")
+    networks.save(Normaliser(), exported.weights, "normaliser")
+    made = export.About("toy", "for tests")
+    export.write_model(tmp_path / "model", tiny, exported.weights, constants(tmp_path / "cache"), made)
+    networks.save(exported.nets["unet"], tmp_path / "weights", "unet")
+    export.average(tmp_path / "model", tiny, tmp_path / "weights", share=0, louder=1.5)
+    nets = networks.load("unet", tiny, tmp_path / "weights"), exported.nets["unet"]
+    loud, plain = (net.get_submodule("identity") for net in nets)
+    who = torch.randn(2, 128)
+    with torch.no_grad():
+        torch.testing.assert_close(loud(who), plain(1.5 * who), atol=1e-3, rtol=1e-3)

@@ -137,11 +137,14 @@ def average(
     run: Run,
     config: Config = None,
     share: Annotated[float, typer.Option(min=0, max=1, help="of the model folder's in the mean")] = 0.5,
+    louder: Annotated[
+        float, typer.Option(min=0.1, max=3, help="how many times as long a persona's vector counts as before")
+    ] = 1.0,
 ) -> None:
     """Make the run's few-step denoiser the mean of itself and a model folder's."""
     from veilcast.training.export import average as take
 
-    take(folder, _settings(config), run / "weights", share)
+    take(folder, _settings(config), run / "weights", share, louder)
     typer.echo(
         f"the denoiser in {run / 'weights'} is the mean of what it was and {share:.0%} of that of {folder}"
     )
