@@ -76,10 +76,13 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=60, help="pairs of strangers with one persona")
     parser.add_argument("--out", type=Path, default=Path("synthetic.json"))
     parser.add_argument("--keep", type=Path, help="keep the pictures in this folder, to look at")
+    parser.add_argument("--identity-key-file", type=Path, help="draw the same personas again")
     options = parser.parse_args()
     held = by_person(entry for entry in read_index(options.faces) if entry.held_out)
     with tempfile.TemporaryDirectory(prefix="veilcast-synthetic-") as folder:
-        bench = Bench(options.keep or Path(folder), options.model and options.model.absolute())
+        key = options.identity_key_file
+        known = ["--identity-key-file", str(key)] if key else []
+        bench = Bench(options.keep or Path(folder), options.model and options.model.absolute(), known)
         bench.scratch.mkdir(parents=True, exist_ok=True)
         shards = Shards(options.faces)
         result: Result = {"processor": processor(), "faces": options.people}

@@ -109,17 +109,12 @@ class CloseUpPhase:
         self.critic = tools.adversary(tools.settings.weights.adversarial)
 
     def losses(self, generator: torch.Generator, size: int, step: int) -> dict[str, Tensor]:
-        rows, mirrored = self.large.draw(size, generator)
-        rgb = self._pictures(rows, mirrored)
+        rgb = self.large.photographs(size, generator)
         latents, rgb = windows(self._latents(rgb), rgb, self.tools.settings.window, generator)
         latents = disturbed(latents, self.tools.settings.disturbed, generator)
         made = self.trained["closeup"](latents).float()
         self._last = rgb, made.detach()
         return pictures(self.tools, self.critic, made, rgb)
-
-    def _pictures(self, rows: Tensor, mirrored: bool = False) -> Tensor:
-        rgb = self.large.pictures(rows)
-        return rgb.flip(3) if mirrored else rgb
 
     def _latents(self, rgb: Tensor) -> Tensor:
         small = functional.avg_pool2d(rgb, 2)
@@ -133,14 +128,14 @@ class CloseUpPhase:
 
     def sheet(self, averaged: nn.ModuleDict) -> np.ndarray:
         valid = self.large.valid if len(self.large.valid) >= 6 else self.large.train
-        rgb = self._pictures(valid[:6])
+        rgb = self.large.pictures(valid[:6])
         decoder = self.tools.finished("decoder")
         latents = self._latents(rgb)
         return sheet([rgb, averaged["closeup"](latents), decoder(latents)], side=rgb.shape[-1])
 
     def measure(self, averaged: nn.ModuleDict) -> dict[str, float]:
         valid = self.large.valid if len(self.large.valid) else self.large.train
-        rgb = self._pictures(valid[:64])
+        rgb = self.large.pictures(valid[:64])
         made = averaged["closeup"](self._latents(rgb)).float()
         return {
             "psnr_db": psnr(made, rgb),

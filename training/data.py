@@ -120,6 +120,14 @@ class Faces:
         """In [-1, 1]."""
         return (self._get("patch", rows).permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous()
 
+    def photographs(
+        self, count: int, generator: torch.Generator, lively: float = 0.0
+    ) -> Float[Tensor, "n 3 s s"]:
+        """Training pictures alone, in [-1, 1], all of them mirrored half of the times."""
+        rows, mirrored = self.draw(count, generator, lively)
+        rgb = self.pictures(rows)
+        return rgb.flip(3) if mirrored else rgb
+
     def _get(self, name: str, rows: Int[Tensor, " n"]) -> Tensor:
         array = self.arrays[name]
         return array[rows.to(array.device)].to(self.device)

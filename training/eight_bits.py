@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 import torch
 
-from veilcast.diffusion.autoencoder import LATENT
 from veilcast.pipeline.generator_model import scales_of
 from veilcast.training import networks, sets
+from veilcast.training.diffusion import noise_for
 from veilcast.training.identity import orthogonal, personas
 from veilcast.trt_engines.open import open_engine
 from veilcast.trt_engines.quantise import quantised, scales
@@ -68,9 +68,8 @@ def unet_cases(faces: Faces, draw: Draw) -> list[Tensors]:
     batch = faces.batch(faces.valid[:CASES], generator)
     with torch.no_grad():
         who = orthogonal(personas(draw, batch.coarse, generator).float(), batch.identity)
-    side = batch.rgb.shape[-1] // 8
     inputs = {
-        "x": torch.randn(len(batch), LATENT, side, side, generator=generator),
+        "x": noise_for(batch, generator),
         "t": torch.ones(len(batch)),
         "veiled": batch.veiled,
         "geometry": batch.geometry,

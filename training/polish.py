@@ -94,9 +94,7 @@ class PolishPhase:
 
     def _photographs(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Of other people, at the sizes of what the adversaries are shown."""
-        rows, mirrored = self.tools.faces.draw(count, generator, self.tools.settings.lively)
-        rgb = self.tools.faces.pictures(rows)
-        return {"patch": rgb.flip(3) if mirrored else rgb}
+        return {"patch": self.tools.faces.photographs(count, generator, self.tools.settings.lively)}
 
     def _shown(self, made: Tensor, coarse: Tensor, around: Tensor) -> dict[str, Tensor]:
         """What an adversary sees: personas in their photographs, at the patch's size."""
@@ -138,9 +136,8 @@ class CloseUpPolishPhase(PolishPhase):
         self.large = tools.large
 
     def _photographs(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
-        rows, mirrored = self.large.draw(count, generator)
-        rgb = self.large.pictures(rows)
-        return {**super()._photographs(count, generator), "whole": rgb.flip(3) if mirrored else rgb}
+        whole = self.large.photographs(count, generator)
+        return {**super()._photographs(count, generator), "whole": whole}
 
     def _shown(self, made: Tensor, coarse: Tensor, around: Tensor) -> dict[str, Tensor]:
         return {**super()._shown(made, coarse, around), "whole": made}

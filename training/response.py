@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
-from veilcast.diffusion.autoencoder import LATENT
 from veilcast.training import networks, sets
-from veilcast.training.data import normal
-from veilcast.training.diffusion import render
+from veilcast.training.diffusion import noise_for, render
 from veilcast.training.identity import orthogonal, personas
 from veilcast.training.mesh import find
 
@@ -69,8 +67,7 @@ def answers(
             rows, _ = faces.draw(BATCH, generator, lively=0.5)
             batch = faces.batch(rows, generator)
             who = orthogonal(personas(draw, batch.coarse, generator).float(), batch.identity)
-            cells = batch.rgb.shape[-1] // 8
-            noise = normal((len(batch), LATENT, cells, cells), generator, batch.rgb.device)
+            noise = noise_for(batch, generator)
             made = decoder(render(unet, batch, who, noise, steps=1)).float()
             pasted = batch.rgb + batch.hidden * (made - batch.rgb)
             asked.append(batch.geometry[:, :BLENDSHAPES])
