@@ -99,7 +99,7 @@ def read(url: str, until_s: float, seen: list[tuple[float, int | None]]) -> None
 
 @contextmanager
 def covering(source: str, target: str, options: Sequence[str]) -> Iterator[None]:
-    words = [sys.executable, "-m", "veilcast.cli", "live", "--in", source, "--out", target, *options]
+    words = [sys.executable, "-m", "veilcast", "live", "--in", source, "--out", target, *options]
     with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
         try:
             yield

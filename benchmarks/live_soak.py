@@ -88,7 +88,7 @@ def soak(seconds: float, folder: Path) -> Soaked:
     moments: list[Moment] = []
     with served(units) as server:
         words = ["--in", server.url("cam"), "--out", f"{out}/", "--zones", EVERYBODY, "--max-latency", "2"]
-        command = [sys.executable, "-m", "veilcast.cli", "live", *words]
+        command = [sys.executable, "-m", "veilcast", "live", *words]
         with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
             try:
                 time.sleep(WARM_S)

@@ -14,8 +14,9 @@ from veilcast.diffusion.blocks import Residual, conv
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jaxtyping import Float
     from torch import Tensor
+
+    from veilcast.arrays import Float
 
 LATENT = 32
 CELL = 8  # pixels of a patch to a side of a latent cell

@@ -10,8 +10,9 @@ from torch import nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
     from torch import Tensor
+
+    from veilcast.arrays import Float
 
 Layer = TypeVar("Layer", bound=nn.Module)
 

@@ -11,8 +11,9 @@ from torch.nn import functional
 from veilcast.diffusion.patch import COLOURS, GEOMETRY, SPREAD
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float
     from torch import Tensor
+
+    from veilcast.arrays import Bool, Float
 
 IDENTITY = 128  # centred unit vector of the recogniser
 IDENTITY_TOKENS, ATTRIBUTE_TOKENS = 4, 8

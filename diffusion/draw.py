@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64
 
+from veilcast.arrays import Float, Float32, Float64
 from veilcast.diffusion.oim import basis, centred, orthogonal, unit
 from veilcast.types import Identity
 

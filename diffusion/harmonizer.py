@@ -14,8 +14,9 @@ from torch import nn
 from veilcast.diffusion.blocks import Attention, as_map, conv, norm
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
     from torch import Tensor
+
+    from veilcast.arrays import Float
 
 
 class Harmonizer(nn.Module):

@@ -16,8 +16,9 @@ from torch.nn import functional
 from veilcast.diffusion.conditioning import IDENTITY
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
     from torch import Tensor
+
+    from veilcast.arrays import Float
 
 LATENT = 64
 COARSE = 3  # age/100, gender (0 female, 1 male), ITA/100

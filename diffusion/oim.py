@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from veilcast.arrays import Float
 
     Vector = Float[np.ndarray, " d"]
 

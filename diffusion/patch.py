@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, UInt8
+    from veilcast.arrays import Float, UInt8
 
 # Five points in units of the patch's side: eyes, nose, mouth corners. The inter-ocular distance of .255
 # leaves hair, ears and neck as context; hairline to chin takes about .13 to .86.

@@ -16,8 +16,9 @@ from veilcast.diffusion.patch import GEOMETRY
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jaxtyping import Float
     from torch import Tensor
+
+    from veilcast.arrays import Float
 
 
 CELLS = 4  # a side: pose and gaze need places

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 if TYPE_CHECKING:
-    from jaxtyping import Float64
+    from veilcast.arrays import Float64
 
 Array = TypeVar("Array", bound=Any)
 

@@ -14,8 +14,9 @@ from veilcast.diffusion.conditioning import AttributeTokens, IdentityTokens, Sur
 from veilcast.diffusion.harmonizer import Harmonizer
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float
     from torch import Tensor
+
+    from veilcast.arrays import Bool, Float
 
 
 @dataclass(frozen=True)

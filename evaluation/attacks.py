@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Int
 
+from veilcast.arrays import Float, Int
 from veilcast.evaluation.reidentification import (
     Embeddings,
     accept_rate,

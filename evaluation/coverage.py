@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32
 
+from veilcast.arrays import Bool, Float32
 from veilcast.types import Box, Rgb
 
 EXPOSED_ABOVE = 0.9

@@ -7,8 +7,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
 
+from veilcast.arrays import Bool, Float
 from veilcast.errors import EvaluationFailed
 
 Features = Float[np.ndarray, "n d"]

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
 
+from veilcast.arrays import Int
 from veilcast.evaluation.measure import Measured
 from veilcast.evaluation.reidentification import Embeddings, ranks
 

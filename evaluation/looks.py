@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float16, Shaped
 
+from veilcast.arrays import Float, Float16, Shaped
 from veilcast.evaluation import quality, temporal, utility
 from veilcast.evaluation.coverage import Luma, clipped
 from veilcast.evaluation.networks import CONTEXT, TIGHT, Crops, Judges, aligned

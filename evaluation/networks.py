@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, UInt8
 
+from veilcast.arrays import Float32, UInt8
 from veilcast.errors import ConfigError, InputMissing, ModelMissing
 from veilcast.pipeline import align
 from veilcast.trt_engines.engine import Engine, Precision

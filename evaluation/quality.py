@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int
 from scipy.linalg import sqrtm
 
+from veilcast.arrays import Bool, Float, Float32, Int
 from veilcast.evaluation.coverage import Luma, changed, clipped, inner_ellipse
 from veilcast.types import Box
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 from scipy.stats import beta
+
+from veilcast.arrays import Bool, Float, Int
 
 Embeddings = Float[np.ndarray, "n d"]
 Scores = Float[np.ndarray, " n"]

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float16
 
+from veilcast.arrays import Float16
 from veilcast.types import Box
 
 Pair = Float16[np.ndarray, "2 d"]  # of the original, of the output

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int
 
+from veilcast.arrays import Bool, Float, Float32, Int
 from veilcast.evaluation.reidentification import Embeddings, unit
 from veilcast.types import Rgb
 

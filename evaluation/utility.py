@@ -5,7 +5,8 @@ the same unit; points 468 to 477 are the two irises."""
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+
+from veilcast.arrays import Float
 
 Mesh = Float[np.ndarray, "478 3"]
 

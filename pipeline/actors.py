@@ -40,7 +40,8 @@ from veilcast.pipeline.crew import PATIENCE_S, PostedCrew, PostLost, Workers  # 
 from veilcast.pipeline.generator_process import MOST_CAMERAS  # noqa: E402
 from veilcast.pipeline.generator_shared import SharedGenerator  # noqa: E402
 from veilcast.pipeline.own_folder import own_folder  # noqa: E402
-from veilcast.pipeline.supervise import WORKER, OnProgress, Progress, error_named  # noqa: E402
+from veilcast.pipeline.processes import WORKER  # noqa: E402
+from veilcast.pipeline.supervise import OnProgress, Progress, error_named  # noqa: E402
 
 Json = dict[str, Any]
 

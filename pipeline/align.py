@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float64
 
+from veilcast.arrays import Float, Float64
 from veilcast.diffusion import patch
 from veilcast.types import Affine, Rgb
 

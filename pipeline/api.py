@@ -23,8 +23,9 @@ from veilcast.errors import (
 )
 from veilcast.pipeline import report
 from veilcast.pipeline.files import Part, Source, open_source, reserve, sha256
+from veilcast.pipeline.processes import CHECKER, RUNNER
 from veilcast.pipeline.report import FileFacts
-from veilcast.pipeline.supervise import CHECKER, OnProgress, child, silent, supervise
+from veilcast.pipeline.supervise import OnProgress, child, silent, supervise
 
 Json = dict[str, Any]
 
@@ -77,7 +78,7 @@ def detect_file(
         open_source(str(source), config.limits.max_bytes, _stdin(extras)) as opened,
     ):
         job = _job("detect", opened, part.path, config, extras)
-        found = supervise(job, config.limits, on_progress, opened.fds)
+        found = supervise(job, config.limits, on_progress, opened.fds, RUNNER)
         part.commit(extras.overwrite)
     return found
 
@@ -93,7 +94,7 @@ def _into(part: Part, name: str, config: Config, extras: Extras, on_progress: On
         digest = stack.enter_context(ThreadPoolExecutor(1)).submit(opened.sha256)
         job = _job("render" if extras.detections else "run", opened, part.path, config, extras)
         job["preview"] = preview and str(preview.path)
-        rendered = supervise(job, config.limits, on_progress, opened.fds)
+        rendered = supervise(job, config.limits, on_progress, opened.fds, RUNNER)
         checker.perform(_check(part.path, rendered, config), config.limits, on_progress)
         made = report.done(
             FileFacts(Path(name).name, opened.path.stat().st_size, digest.result()),

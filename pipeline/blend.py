@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
 
+from veilcast.arrays import Float32
 from veilcast.pipeline.align import apply
 from veilcast.pipeline.likeness import OVAL, Lens, Mask, compare, luma
 from veilcast.pipeline.pixels import crop_to_rgb, paste_rgb

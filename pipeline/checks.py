@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float, Float64
 
+from veilcast.arrays import Float, Float64
 from veilcast.diffusion import patch
 from veilcast.diffusion.oim import centred
 from veilcast.pipeline import batches

@@ -19,7 +19,8 @@ from typing import Any, Protocol, Self
 from veilcast.config import Limits
 from veilcast.errors import WorkerDied, WorkerError
 from veilcast.pipeline.generator_line import Relay, serve
-from veilcast.pipeline.supervise import WORKER, Child, OnProgress, child, silent
+from veilcast.pipeline.processes import WORKER
+from veilcast.pipeline.supervise import Child, OnProgress, child, silent
 
 Json = dict[str, Any]
 

@@ -13,8 +13,8 @@ from statistics import median
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
 
+from veilcast.arrays import Float32
 from veilcast.types import Frame, Plane
 
 GRID = (32, 18)  # cells, width x height

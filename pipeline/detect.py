@@ -110,6 +110,9 @@ class FaceFinder:
         with ThreadPoolExecutor(WORKERS, "look") as pool:
             try:
                 for frame in frames:
+                    if not self._lately:  # two at a time; a look would open one after the other
+                        for step in closest_passes(frame.displayed_size):
+                            pool.submit(self._networks[step.network].ready, *step.size)
                     waiting.append((frame, self._begun(frame, self._passes(frame), pool.submit)))
                     # the newest stays: it may be the last one, which is looked at
                     while len(waiting) > WAITING_FRAMES or _looking(waiting) > WORKERS:

@@ -18,8 +18,8 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
 
+from veilcast.arrays import Float32
 from veilcast.diffusion.sampler import euler
 from veilcast.errors import VeilcastError
 from veilcast.pipeline import batches

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
-from jaxtyping import Float, Float32
 
+from veilcast.arrays import Float, Float32
 from veilcast.diffusion.draw import IdentitySpace, ScopeKey, draw, gaussian
 from veilcast.diffusion.oim import unit
 from veilcast.errors import ConfigError

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64
 
+from veilcast.arrays import Float32, Float64
 from veilcast.diffusion import patch
 from veilcast.pipeline import batches
 from veilcast.pipeline.align import inverse, similarity

@@ -6,8 +6,8 @@ import threading
 from collections import deque
 
 import numpy as np
-from jaxtyping import Float32
 
+from veilcast.arrays import Float32
 from veilcast.pipeline.clocks import TICKS
 
 RATE = 48_000

@@ -12,8 +12,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Float64
 
+from veilcast.arrays import Float32, Float64
 from veilcast.types import Affine, Colour, Frame, Orientation, Picture, Plane, Rgb
 
 Matrix3 = Float64[np.ndarray, "3 3"]

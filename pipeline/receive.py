@@ -20,8 +20,8 @@ import av
 import av.error
 import numpy as np
 from av.video.stream import VideoStream
-from jaxtyping import Float32
 
+from veilcast.arrays import Float32
 from veilcast.config import Limits, Live
 from veilcast.errors import InputTooLarge, NotVideo, StreamLost, UnsupportedMedia
 from veilcast.pipeline.addresses import Address, Kind

@@ -11,8 +11,8 @@ from functools import lru_cache, reduce
 from math import ceil, floor, isfinite
 
 import numpy as np
-from jaxtyping import Float32
 
+from veilcast.arrays import Float32
 from veilcast.types import Box, Orientation
 
 Alpha = Float32[np.ndarray, "h w"]  # 1 = covered whole, 0 = untouched

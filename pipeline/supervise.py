@@ -13,7 +13,6 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,13 +22,9 @@ from typing import Any
 from veilcast import errors
 from veilcast.config import Limits
 from veilcast.errors import VeilcastError, WorkerDied, WorkerHung
+from veilcast.pipeline.processes import WORKER, started
 
 Json = dict[str, Any]
-
-# -P: the working directory, which may hold anyone's files, is no place to import from
-WORKER = (sys.executable, "-P", "-m", "veilcast.pipeline.worker")
-# started beside a worker, so that it is ready when that has done its work
-CHECKER = (*WORKER, "veilcast.pipeline.tasks", "veilcast.pipeline.verification")
 
 _POLL_S = 0.25
 _LAST_WORD_S = 2.0  # for a child that closed its pipe to say how it ended
@@ -139,36 +134,11 @@ def resident_bytes(pid: int) -> int:
 @contextlib.contextmanager
 def child(pass_fds: Sequence[int] = (), program: Sequence[str] = WORKER) -> Iterator[Child]:
     """A worker that waits for jobs. Killed, with all that it started, when the block is left."""
-    read_fd, write_fd = os.pipe()
+    worker = started(program, pass_fds)
     try:
-        process = subprocess.Popen(
-            [*program, str(write_fd)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=None if os.environ.get("VEILCAST_DEBUG") else subprocess.DEVNULL,
-            pass_fds=(write_fd, *pass_fds),
-            start_new_session=True,
-        )
-    except BaseException:
-        os.close(read_fd)
-        raise
+        yield Child(worker.process, worker.answers)
     finally:
-        os.close(write_fd)
-    try:
-        yield Child(process, read_fd)
-    finally:
-        _kill(process)
-        os.close(read_fd)
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Ends the child and its descendants, which share its session."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    if process.stdin is not None:
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
+        worker.end()
 
 
 def _messages(fd: int, watch: _Watch) -> Iterator[Json]:

@@ -12,8 +12,8 @@ from functools import partial
 from itertools import islice
 
 import numpy as np
-from jaxtyping import Float64
 
+from veilcast.arrays import Float64
 from veilcast.counters import Counters
 from veilcast.diffusion import patch
 from veilcast.errors import VeilcastError

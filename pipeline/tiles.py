@@ -7,8 +7,8 @@ from dataclasses import replace
 from math import ceil
 
 import numpy as np
-from jaxtyping import Float32
 
+from veilcast.arrays import Float32
 from veilcast.pipeline.detectors.candidates import Boxes, Candidates
 from veilcast.pipeline.detectors.network import MULTIPLE_PX
 from veilcast.types import Rgb

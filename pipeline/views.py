@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Float64
 
+from veilcast.arrays import Float32, Float64
 from veilcast.diffusion import patch
 from veilcast.pipeline import blend, likeness, warp
 from veilcast.pipeline.align import scale_of, similarity

@@ -13,8 +13,8 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int32
 
+from veilcast.arrays import Bool, Float32, Float64, Int32
 from veilcast.diffusion import patch
 from veilcast.pipeline.landmarks import mouth_and_lids
 from veilcast.types import Rgb

@@ -15,8 +15,8 @@ from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32
 
+from veilcast.arrays import Bool, Float32
 from veilcast.trackers.base import Observation
 from veilcast.types import Box, Colour, Face, Frame, Orientation, PixelFormat, Plane
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float64
 
+from veilcast.arrays import Float64
 from veilcast.trackers.solver import solver
 from veilcast.types import Box
 

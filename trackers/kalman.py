@@ -16,8 +16,8 @@ from math import exp, log, sqrt
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64
 
+from veilcast.arrays import Float64
 from veilcast.trackers.filters import kalman_filter
 from veilcast.types import Box
 

@@ -12,8 +12,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 from veilcast.training.perceptual import WIDTHS, Lpips
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
     from torch import Tensor
+
+    from veilcast.arrays import Float
 
 TAPS = (1, 3, 6)
 

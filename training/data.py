@@ -19,8 +19,9 @@ from veilcast.diffusion.patch import GEOMETRY
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from jaxtyping import Float, Int
     from torch import Tensor
+
+    from veilcast.arrays import Float, Int
 
 # MediaPipe's 52 blendshapes: which one is which after mirroring
 _PAIRS = (1, 4, 7, 9, 11, 13, 15, 17, 19, 21, 28, 30, 34, 36, 44, 46, 48, 50)

@@ -17,8 +17,9 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from jaxtyping import Float
     from torch import Tensor
+
+    from veilcast.arrays import Float
 
 SIDE = 256  # of the network's input, pixels
 PROGRAM = "program"  # name of the array that holds the steps

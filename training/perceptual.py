@@ -12,8 +12,9 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from jaxtyping import Float
     from torch import Tensor
+
+    from veilcast.arrays import Float
 
 TAPS = ((0,), (1, 4), (7, 10), (13,), (16,), (19,), (22,))  # layers of each compared feature; 0 = the stem
 POOLED = (1, 2, 3)

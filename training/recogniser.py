@@ -17,8 +17,9 @@ from veilcast.diffusion.identity_vae import centre
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from jaxtyping import Float
     from torch import Tensor
+
+    from veilcast.arrays import Float
 
 # (width, whether it halves the side) of each residual block
 BLOCKS = [(32, False)] * 3 + [(64, True)] + [(64, False)] * 3 + [(128, True)] + [(128, False)] * 2

@@ -19,9 +19,9 @@ from veilcast.training.mesh import find
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jaxtyping import Float, Float32
     from torch import Tensor
 
+    from veilcast.arrays import Float, Float32
     from veilcast.diffusion.identity_vae import IdentityVae
     from veilcast.training.data import Faces
     from veilcast.training.mesh import Mesh

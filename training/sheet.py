@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from jaxtyping import Float, Int
     from torch import Tensor
 
+    from veilcast.arrays import Float, Int
     from veilcast.training.data import Faces
 
 

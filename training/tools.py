@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy as np
-    from jaxtyping import Float
     from torch import Tensor
 
+    from veilcast.arrays import Float
     from veilcast.training.data import Batch, Faces
     from veilcast.training.settings import Settings
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Int64
 
+from veilcast.arrays import Float32, Int64
 from veilcast.types import Box, Face
 
 Boxes = Float32[np.ndarray, "n 4"]  # x0 y0 x1 y1

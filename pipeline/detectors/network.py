@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Any, Self
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
 
+from veilcast.arrays import Float32
 from veilcast.errors import EngineError
 from veilcast.pipeline.detectors import centerface, retinaface, yunet
 from veilcast.pipeline.detectors.candidates import Candidates
@@ -65,8 +66,8 @@ KINDS = {kind.name: kind for kind in (CENTERFACE, CENTERFACE_FLOAT, YUNET, RETIN
 
 
 class NetworkDetector:
-    """A context manager that keeps one engine for each size of picture that it has met. `candidates`
-    may be called from `streams` threads at a time. open_network: as open_engine.
+    """A context manager that keeps one engine for each size of picture that it has met. `candidates` and
+    `ready` may be called from `streams` threads at a time. open_network: as open_engine.
 
     Raises ModelMissing, ModelCorrupt, EngineError.
     """
@@ -85,7 +86,7 @@ class NetworkDetector:
         self._data = load(source).data
         self._threads = threads
         self._streams = streams
-        self._engines: dict[tuple[int, int], Engine] = {}
+        self._engines: dict[tuple[int, int], Future[Engine]] = {}
         self._stack = ExitStack()
         self._lock = threading.Lock()
 
@@ -96,7 +97,7 @@ class NetworkDetector:
     def candidates(self, picture: Rgb | Picture, thresh: float) -> Candidates:
         """Raises EngineError for a picture that lies where this network does not run."""
         width, height = picture.shape[1::-1] if isinstance(picture, np.ndarray) else picture.size
-        padded_w, padded_h = (-(-side // MULTIPLE_PX) * MULTIPLE_PX for side in (width, height))
+        padded_w, padded_h = _padded(width, height)
         outputs = self._engine(padded_w, padded_h).run(
             {self.kind.input: self._input(picture, padded_w, padded_h)}
         )
@@ -119,18 +120,32 @@ class NetworkDetector:
         centred = picture.astype(np.float32) - np.array(self.kind.mean, np.float32)
         return centred.transpose(2, 0, 1)[None]
 
+    def ready(self, width: int, height: int) -> None:
+        """Opens what pictures of this size need, so that the first one does not wait for it."""
+        self._engine(*_padded(width, height))
+
     def _engine(self, width: int, height: int) -> Engine:
         with self._lock:
-            if (width, height) not in self._engines:
-                engine = self._open(
-                    self._data,
-                    threads=self._threads,
-                    streams=self._streams,
-                    shapes={self.kind.input: (1, 3, height, width)},
-                    pictures=() if any(self.kind.mean) else (self.kind.input,),
-                )
-                self._engines[width, height] = self._stack.enter_context(engine)
-            return self._engines[width, height]
+            mine = (width, height) not in self._engines
+            engine = self._engines.setdefault((width, height), Future())
+        if mine:  # the lock is free meanwhile: other sizes open beside this one
+            try:
+                engine.set_result(self._opened(width, height))
+            except BaseException as error:  # noqa: BLE001 (for whoever waits; the next one tries again)
+                del self._engines[width, height]
+                engine.set_exception(error)
+        return engine.result()
+
+    def _opened(self, width: int, height: int) -> Engine:
+        engine = self._open(
+            self._data,
+            threads=self._threads,
+            streams=self._streams,
+            shapes={self.kind.input: (1, 3, height, width)},
+            pictures=() if any(self.kind.mean) else (self.kind.input,),
+        )
+        with self._lock:
+            return self._stack.enter_context(engine)
 
     def __enter__(self) -> Self:
         return self
@@ -140,6 +155,11 @@ class NetworkDetector:
     ) -> None:
         self._engines.clear()
         self._stack.close()
+
+
+def _padded(width: int, height: int) -> tuple[int, int]:
+    across, down = (-(-side // MULTIPLE_PX) * MULTIPLE_PX for side in (width, height))
+    return across, down
 
 
 def kind_of(source: Path) -> Kind:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float32
 
+from veilcast.arrays import Float32
 from veilcast.pipeline.detectors.candidates import Candidates, suppressed
 
 MEAN_BGR = (104.0, 117.0, 127.0)

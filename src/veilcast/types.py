@@ -17,7 +17,8 @@ from fractions import Fraction
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from jaxtyping import Float32, Float64, Shaped, UInt8
+
+from veilcast.arrays import Float32, Float64, Shaped, UInt8
 
 Plane = Shaped[np.ndarray, "h w"]  # uint8 up to 8 bits a sample, else uint16 (native, low bits)
 Points = Float32[np.ndarray, "n 2"]

@@ -134,7 +134,7 @@ def test_what_changes_is_started_anew_and_the_rest_is_not_touched(units: Path, t
 @contextmanager
 def command(*arguments: str | Path) -> Iterator[tuple[subprocess.Popen[str], list[dict[str, Any]]]]:
     """`veilcast live`, and what it has logged so far is read at the end."""
-    words = [sys.executable, "-m", "veilcast.cli", "live", *map(str, arguments)]
+    words = [sys.executable, "-m", "veilcast", "live", *map(str, arguments)]
     log: list[dict[str, Any]] = []
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -214,7 +214,7 @@ def test_the_children_end_with_a_killed_parent(tmp_path: Path) -> None:
 def test_what_makes_no_sense_is_one_sentence(
     arguments: list[str], told: str, code: int, tmp_path: Path
 ) -> None:
-    words = [sys.executable, "-m", "veilcast.cli", "live", *arguments]
+    words = [sys.executable, "-m", "veilcast", "live", *arguments]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
     assert done.returncode == code
     assert told in done.stderr

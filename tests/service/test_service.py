@@ -124,7 +124,7 @@ def test_the_page_shows_the_covered_picture_in_a_browser(tmp_path: Path) -> None
         port = probe.getsockname()[1]
     film = write_file(tmp_path / "long.mp4", CLIP, rounds=20)
     words = ["--in", str(film), "--listen", f"127.0.0.1:{port}", "--max-latency", "20"]
-    command = [sys.executable, "-m", "veilcast.cli", "live", *words]
+    command = [sys.executable, "-m", "veilcast", "live", *words]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
             wait_until(lambda: _ready(port), "ready", most_s=120)

@@ -76,7 +76,6 @@ ABSENT = {
     "openvino",
     "onnx",
     "onnxruntime",
-    "jaxtyping",
     "pydantic",
     "safetensors",
     "scipy",
