@@ -90,11 +90,13 @@ def _into(part: Part, name: str, config: Config, extras: Extras, on_progress: On
         preview: Part | None = None
         if extras.preview:
             preview = stack.enter_context(reserve(extras.preview.absolute(), overwrite=True))
+        worker = stack.enter_context(child(opened.fds, RUNNER))
         checker = stack.enter_context(child(program=CHECKER))
         digest = stack.enter_context(ThreadPoolExecutor(1)).submit(opened.sha256)
         job = _job("render" if extras.detections else "run", opened, part.path, config, extras)
         job["preview"] = preview and str(preview.path)
-        rendered = supervise(job, config.limits, on_progress, opened.fds, RUNNER)
+        rendered = worker.perform(job, config.limits, on_progress)
+        worker.kill()
         checker.perform(_check(part.path, rendered, config), config.limits, on_progress)
         made = report.done(
             FileFacts(Path(name).name, opened.path.stat().st_size, digest.result()),

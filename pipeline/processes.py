@@ -29,10 +29,13 @@ class Started:
     process: subprocess.Popen[bytes]
     answers: int
 
-    def end(self) -> None:
-        """Kills it and its descendants, which share its session."""
+    def kill(self) -> None:
+        """And its descendants, which share its session. Does not wait until their memory is free."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
+
+    def end(self) -> None:
+        self.kill()
         self.process.wait()
         if self.process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):

@@ -22,7 +22,7 @@ from typing import Any
 from veilcast import errors
 from veilcast.config import Limits
 from veilcast.errors import VeilcastError, WorkerDied, WorkerHung
-from veilcast.pipeline.processes import WORKER, started
+from veilcast.pipeline.processes import WORKER, Started, started
 
 Json = dict[str, Any]
 
@@ -68,8 +68,15 @@ def supervise(
 class Child:
     """A worker process. It does one job after another; one that raised WorkerError is of no more use."""
 
-    process: subprocess.Popen[bytes]
-    answers: int  # file descriptor
+    started: Started
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        return self.started.process
+
+    def kill(self) -> None:
+        """For who has what it was started for."""
+        self.started.kill()
 
     def perform(self, job: Json, limits: Limits, on_progress: OnProgress = silent) -> Json:
         """As `supervise`, in this process."""
@@ -78,7 +85,7 @@ class Child:
             self.process.stdin.write(json.dumps(job).encode() + b"\n")
             self.process.stdin.flush()  # and stays open: its end tells the child that the parent is gone
         watch = _Watch(self.process, limits)
-        for message in _messages(self.answers, watch):
+        for message in _messages(self.started.answers, watch):
             match message:
                 case {"progress": [str(stage), int(done), total]}:
                     watch.alive()
@@ -136,7 +143,7 @@ def child(pass_fds: Sequence[int] = (), program: Sequence[str] = WORKER) -> Iter
     """A worker that waits for jobs. Killed, with all that it started, when the block is left."""
     worker = started(program, pass_fds)
     try:
-        yield Child(worker.process, worker.answers)
+        yield Child(worker)
     finally:
         worker.end()
 

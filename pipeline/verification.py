@@ -107,21 +107,22 @@ def _decoded(
     if expected.entry is not None:
         with suppress(InputError):
             return _in_halves(target, expected, expected.entry, limits, on_frame)
-    with Decoder(target, limits, writable=False) as decoder:
-        return _pts(decoder, on_frame), decoder.info, _streams(decoder)
+    return _whole(Decoder(target, limits, writable=False), on_frame)
 
 
 def _in_halves(
     target: Path, expected: Expected, entry: int, limits: Limits, on_frame: Callable[[Frame], None]
 ) -> tuple[array[int], StreamInfo, list[str]]:
     middle = expected.pts[entry] * expected.time_base
-    with (
-        Stretch(target, limits, end=middle) as before,
-        Stretch(target, limits, start=middle, first=entry) as after,
-        ThreadPoolExecutor(1, "half") as beside,
-    ):
-        rest = beside.submit(_pts, after, on_frame)
-        return _pts(before, on_frame) + rest.result(), before.info, _streams(before)
+    with ThreadPoolExecutor(1, "half") as beside:
+        after = beside.submit(lambda: _whole(Stretch(target, limits, start=middle, first=entry), on_frame))
+        found, info, streams = _whole(Stretch(target, limits, end=middle), on_frame)
+        return found + after.result()[0], info, streams
+
+
+def _whole(opened: Decoder, on_frame: Callable[[Frame], None]) -> tuple[array[int], StreamInfo, list[str]]:
+    with opened as decoder:
+        return _pts(decoder, on_frame), decoder.info, _streams(decoder)
 
 
 def _pts(decoder: Decoder, on_frame: Callable[[Frame], None]) -> array[int]:
