@@ -244,6 +244,6 @@ def _stacked(vectors: Sequence[np.ndarray], size: int) -> np.ndarray:
 
 def _blended(view: View, rgb: Rgb) -> blend.Synthetic:
     """The face as it goes into its frame."""
-    matched, mask = blend.blend(rgb, view.context, view.core, view.others)
+    matched, mask = blend.blend(rgb, view.context, view.core, view.others, view.steep)
     relit = likeness.relit(matched, view.core, view.like)
     return blend.Synthetic(view.track.id, view.track.box, relit, view.to_patch, mask)

@@ -45,6 +45,7 @@ class View:
     core: likeness.Mask = field(repr=False)  # 1 over what is replaced, in that patch
     context: Rgb = field(repr=False)  # that patch, averaged under `core` and under `others`
     others: likeness.Mask = field(repr=False)  # where other people's faces are
+    steep: float  # how sharp the source's face is (blend.steepness)
     like: likeness.Like = field(repr=False)  # how much a rendering repeats the source's patch
     small: Rgb = field(repr=False)  # (128, 128, 3): the same for the generator
     hidden: likeness.Mask = field(repr=False)  # of that
@@ -162,6 +163,7 @@ class Viewer:
             core,
             averaged(source, np.maximum(core, hidden)),
             hidden,
+            blend.steepness(source, core),
             lambda rgb: likeness.compare(lens(rgb), inner),
             averaged(clear, small_core),
             small_core,
