@@ -1,9 +1,8 @@
-"""A synthetic face into its picture: colours and sharpness fitted to what surrounds it, a mask that
-hides the whole face and fades outwards only, and the last look before it replaces the pixels.
+"""A synthetic face into its picture: colours fitted to what surrounds it, a mask that hides the whole face
+and fades outwards only, and the last look before it replaces the pixels.
 
-Colour is fitted on the ring outside the mask, which the generator was shown and gives back: what differs
-there is the generator's. Of the hidden face one number is read, how steep its luma is on average: the new one
-is as sharp.
+Colours are fitted on the ring outside the mask, which the generator was shown and gives back: what differs
+there is the generator's, and nothing of the hidden face is read.
 """
 
 from __future__ import annotations
@@ -15,17 +14,12 @@ import numpy as np
 
 from veilcast.arrays import Float32
 from veilcast.pipeline.align import apply
-from veilcast.pipeline.likeness import OVAL, Lens, Mask, compare, luma
+from veilcast.pipeline.likeness import OVAL, Lens, Mask, compare
 from veilcast.pipeline.pixels import crop_to_rgb, paste_rgb
 from veilcast.types import Affine, Box, Frame, Rgb
 
 FEATHER = 0.06  # of the patch's side, outside the mask
 RING = 0.10
-_SHARPEN = (0.5, 1.8)  # least and most that the gradients are scaled by
-# of the source's steepness: generated skin lacks the finest texture, and stronger edges make up for it
-_STEEPER = 1.2
-_FLAT = 0.02  # squared levels per pixel
-_RIM = 0.04  # of the side: of what is replaced, so much at its rim does not count as face
 _CELLS = 48  # a side: colours are fitted there
 _MOST_SHIFT = 24  # of 255, in colour; a ring that differs more shows something else
 _SKIN_DIFFERS = 50, 110  # of 255: from a face's usual colour, of what is surely its skin and surely not
@@ -48,24 +42,20 @@ class Synthetic:
     mask: Mask  # 1 = this face alone, 0 = untouched
 
 
-def blend(
-    face: Rgb, context: Rgb, core: Mask, others: Mask | None = None, steep: float | None = None
-) -> tuple[Rgb, Mask]:
+def blend(face: Rgb, context: Rgb, core: Mask, others: Mask | None = None) -> tuple[Rgb, Mask]:
     """The face as it goes into the picture, and its mask. All of one side s.
 
     face: generated. context: the source's patch; read only where `core` and `others` are 0. core: 1 over
-    what is replaced. others: 1 where the patch shows other people's faces. steep: `steepness` of the source's
-    face; None = it stays as sharp as it is.
+    what is replaced. others: 1 where the patch shows other people's faces.
     """
-    sharp = face if steep is None else sharpened(face, core, steep)
     away, side = _distance_outside(core), len(core)
     ring = ((away > 0) & (away <= RING * side)).astype(np.float32)
     if others is not None:
         ring *= others < 0.5
     if ring.sum() >= side:  # else too little surroundings to learn anything from
         # cv2 rounds to the nearest and keeps what the type cannot hold at its ends
-        sharp = cv2.add(sharp, _colour_shift(sharp, context, core, ring), dtype=cv2.CV_8U)
-    return sharp, _falling(away)
+        face = cv2.add(face, _colour_shift(face, context, core, ring), dtype=cv2.CV_8U)
+    return face, _falling(away)
 
 
 def feathered(core: Mask) -> Mask:
@@ -84,9 +74,7 @@ def _distance_outside(core: Mask) -> Float32[np.ndarray, "s s"]:
     return away
 
 
-def _colour_shift(
-    face: Float32[np.ndarray, "s s 3"], context: Rgb, core: Mask, ring: Mask
-) -> Float32[np.ndarray, "s s 3"]:
+def _colour_shift(face: Rgb, context: Rgb, core: Mask, ring: Mask) -> Float32[np.ndarray, "s s 3"]:
     """What the ring lacks in colour, spread smoothly inwards: it follows a light that comes from one side.
     What the ring shows of skin tells of the skin, and the rest of the rest: a face in front of a blue wall
     is none the bluer for it."""
@@ -132,29 +120,6 @@ def _spread(
     shift = (known + faint * total) / (weight[..., None] + faint)
     bounded: Float32[np.ndarray, "c c 3"] = np.clip(shift, -_MOST_SHIFT, _MOST_SHIFT)
     return bounded
-
-
-def steepness(rgb: Rgb, core: Mask) -> float:
-    """Mean squared gradient of luma well inside what is replaced, in levels per pixel: sharpness (Tenengrad;
-    Krotkov 1988). 0 where there is no inside."""
-    width = round(2 * _RIM * len(core)) | 1
-    inside = cv2.erode((core > 0.5).astype(np.uint8), np.ones((width, width), np.uint8))
-    grey = luma(rgb)
-    dx, dy = cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=1 / 8)
-    return float(cv2.mean(cv2.add(cv2.multiply(dx, dx), cv2.multiply(dy, dy)), inside)[0])
-
-
-def sharpened(face: Rgb, core: Mask, steep: float) -> Rgb:
-    """The face a little steeper than `steep`; as it is where either is flat."""
-    own, side = steepness(face, core), len(face)
-    if own < _FLAT or steep < _FLAT:
-        return face
-    gain = float(np.clip(_STEEPER * np.sqrt(steep / own), *_SHARPEN))
-    half = (side // 2, side // 2)
-    small = cv2.GaussianBlur(cv2.resize(face, half, interpolation=cv2.INTER_AREA), (0, 0), 0.006 * side)
-    smooth = cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR)
-    result: Rgb = cv2.addWeighted(face, gain, smooth, 1 - gain, 0)
-    return result
 
 
 def paste(frame: Frame, face: Synthetic) -> None:

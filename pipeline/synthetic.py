@@ -17,7 +17,7 @@ from veilcast.arrays import Float64
 from veilcast.counters import Counters
 from veilcast.diffusion import patch
 from veilcast.errors import VeilcastError
-from veilcast.pipeline import blend, checks, likeness, warp
+from veilcast.pipeline import blend, checks, finish, likeness, warp
 from veilcast.pipeline.cover import Painter
 from veilcast.pipeline.generate import Guard, Job, Key, Refusal
 from veilcast.pipeline.identity import Persona
@@ -244,6 +244,8 @@ def _stacked(vectors: Sequence[np.ndarray], size: int) -> np.ndarray:
 
 def _blended(view: View, rgb: Rgb) -> blend.Synthetic:
     """The face as it goes into its frame."""
-    matched, mask = blend.blend(rgb, view.context, view.core, view.others, view.steep)
+    matched, mask = blend.blend(
+        finish.finished(rgb, view.core, view.steep), view.context, view.core, view.others
+    )
     relit = likeness.relit(matched, view.core, view.like)
     return blend.Synthetic(view.track.id, view.track.box, relit, view.to_patch, mask)

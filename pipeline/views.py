@@ -14,7 +14,7 @@ import numpy as np
 
 from veilcast.arrays import Float32, Float64
 from veilcast.diffusion import patch
-from veilcast.pipeline import blend, likeness, warp
+from veilcast.pipeline import blend, finish, likeness, warp
 from veilcast.pipeline.align import scale_of, similarity
 from veilcast.pipeline.attention import Attention
 from veilcast.pipeline.generate import Refusal
@@ -45,7 +45,7 @@ class View:
     core: likeness.Mask = field(repr=False)  # 1 over what is replaced, in that patch
     context: Rgb = field(repr=False)  # that patch, averaged under `core` and under `others`
     others: likeness.Mask = field(repr=False)  # where other people's faces are
-    steep: float  # how sharp the source's face is (blend.steepness)
+    steep: float  # how sharp the source's face is (finish.steepness)
     like: likeness.Like = field(repr=False)  # how much a rendering repeats the source's patch
     small: Rgb = field(repr=False)  # (128, 128, 3): the same for the generator
     hidden: likeness.Mask = field(repr=False)  # of that
@@ -163,7 +163,7 @@ class Viewer:
             core,
             averaged(source, np.maximum(core, hidden)),
             hidden,
-            blend.steepness(source, core),
+            finish.steepness(source, core),
             lambda rgb: likeness.compare(lens(rgb), inner),
             averaged(clear, small_core),
             small_core,

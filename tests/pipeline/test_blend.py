@@ -58,7 +58,7 @@ def test_the_mask_covers_from_above_the_brows_to_under_the_chin() -> None:
     assert np.flatnonzero(CORE.any(1))[-1] > points[152, 1]
 
 
-# colours and sharpness
+# colours
 
 
 def test_a_face_in_the_wrong_light_takes_the_light_of_its_surroundings() -> None:
@@ -94,33 +94,6 @@ def test_a_wall_of_another_colour_than_the_generator_thinks_leaves_the_skin_as_i
         return float(np.abs(rgb[behind].astype(float) - wall).mean())
 
     assert off(matched) < off(face) - 10
-
-
-@pytest.mark.parametrize(("source_blur", "face_blur"), [(0.7, 2.0), (2.0, 0.7)])
-def test_a_face_becomes_about_as_sharp_as_the_one_it_replaces(source_blur: float, face_blur: float) -> None:
-    rng = np.random.default_rng(4)
-    detail = 120 + 40 * rng.normal(size=(SIDE, SIDE, 1)).repeat(3, 2)
-    source, face = (picture(cv2.GaussianBlur(detail, (0, 0), sigma)) for sigma in (source_blur, face_blur))
-    steep = blend.steepness(source, CORE)
-    matched, _ = blend.blend(face, source, CORE, steep=steep)
-
-    def off(rgb: np.ndarray) -> float:
-        return abs(float(np.log(blend.steepness(rgb, CORE) / steep)))
-
-    assert off(matched) < 0.8 * off(face)
-
-
-def test_of_the_hidden_face_its_sharpness_alone_is_read() -> None:
-    source = picture(cv2.GaussianBlur(np.random.default_rng(4).normal(120, 60, (SIDE, SIDE, 3)), (0, 0), 1.5))
-    other_face = picture(240 - source.astype(float))
-    assert blend.steepness(other_face, CORE) == pytest.approx(blend.steepness(source, CORE), rel=0.01)
-    assert blend.steepness(source, np.zeros_like(CORE)) == 0
-
-
-def test_a_flat_source_or_a_flat_face_is_not_sharpened() -> None:
-    flat, face = picture(np.full((SIDE, SIDE, 3), 90.0)), picture(smooth(2))
-    assert blend.sharpened(face, CORE, blend.steepness(flat, CORE)) is face
-    assert blend.sharpened(flat, CORE, blend.steepness(face, CORE)) is flat
 
 
 def test_nothing_of_the_hidden_face_or_of_other_faces_is_read() -> None:

@@ -1,0 +1,78 @@
+"""What becomes of a face that a decoder drew."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from veilcast.pipeline.finish import finished, steepness
+from veilcast.types import Rgb
+
+SIDE = 256
+CORE = np.zeros((SIDE, SIDE), np.float32)
+CORE[40:216, 56:200] = 1
+
+
+def grain(blur: float, contrast: float = 40) -> Rgb:
+    """Grey noise of one fineness."""
+    noise = cv2.GaussianBlur(np.random.default_rng(4).normal(size=(SIDE, SIDE)), (0, 0), blur)
+    grey = np.clip(120 + contrast * noise / noise.std(), 0, 255).astype(np.uint8)
+    rgb: Rgb = cv2.merge([grey, grey, grey])
+    return rgb
+
+
+@pytest.mark.parametrize(("source_blur", "face_blur"), [(1.5, 3.0), (3.0, 1.5)])
+def test_a_face_becomes_about_as_sharp_as_the_one_it_replaces(source_blur: float, face_blur: float) -> None:
+    steep, face = steepness(grain(source_blur), CORE), grain(face_blur)
+
+    def off(rgb: Rgb) -> float:
+        return abs(float(np.log(steepness(rgb, CORE) / steep)))
+
+    assert off(finished(face, CORE, steep)) < 0.6 * off(face)
+
+
+def test_of_the_hidden_face_its_sharpness_alone_is_read() -> None:
+    source = grain(2.0)
+    turned = np.ascontiguousarray(source[::-1, ::-1])
+    assert steepness(255 - source, CORE) == pytest.approx(steepness(source, CORE), rel=0.01)
+    assert steepness(turned, np.ascontiguousarray(CORE[::-1, ::-1])) == pytest.approx(
+        steepness(source, CORE), rel=0.01
+    )
+    assert steepness(source, np.zeros_like(CORE)) == 0
+
+
+def test_what_lies_outside_the_face_does_not_count() -> None:
+    source = grain(2.0)
+    beside = source.copy()
+    beside[CORE == 0] = 255 * (np.indices((SIDE, SIDE)).sum(0) % 2)[CORE == 0, None]
+    assert steepness(beside, CORE) == pytest.approx(steepness(source, CORE), rel=0.01)
+
+
+def test_a_flat_source_or_a_flat_face_changes_no_contrast() -> None:
+    flat, face = np.full((SIDE, SIDE, 3), 90, np.uint8), grain(3.0)
+    assert np.array_equal(finished(flat, CORE, steepness(face, CORE)), flat)
+    kept = finished(face, CORE, steepness(flat, CORE))
+    assert np.abs(kept.astype(float) - face).mean() < 2
+
+
+def test_a_weave_of_single_pixels_goes() -> None:
+    face = grain(4.0)
+    weave = 8 * (1 - 2 * (np.indices((SIDE, SIDE)).sum(0) % 2))[..., None]
+    woven = np.clip(face.astype(int) + weave, 0, 255).astype(np.uint8)
+    steep = steepness(face, CORE)
+    left = finished(woven, CORE, steep).astype(float) - finished(face, CORE, steep)
+    assert np.abs(left).mean() < 0.25 * np.abs(woven.astype(float) - face).mean()
+
+
+def test_coloured_specks_go_and_colours_stay() -> None:
+    face = np.full((SIDE, SIDE, 3), (190, 140, 120), np.uint8)
+    specked = face.copy()
+    specked[::8, ::8] = (230, 120, 160)
+
+    def chroma(rgb: Rgb) -> np.ndarray:
+        return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2YCrCb)[..., 1:], float)
+
+    clean = finished(specked, CORE, 0.0)
+    assert chroma(clean).std((0, 1)).max() < 0.2 * chroma(specked).std((0, 1)).max()
+    assert np.abs(clean.astype(float).mean((0, 1)) - specked.mean((0, 1))).max() < 2
