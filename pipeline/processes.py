@@ -47,11 +47,11 @@ _waiting: dict[Program, Started] = {}
 
 
 @contextlib.contextmanager
-def started_ahead(program: Program) -> Iterator[None]:
+def started_ahead(program: Program) -> Iterator[Started]:
     """One worker of `program` for whoever needs the first one, killed in the end if nobody did."""
     _waiting[program] = start(program)
     try:
-        yield
+        yield _waiting[program]
     finally:
         if spare := _waiting.pop(program, None):
             spare.end()

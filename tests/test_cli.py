@@ -268,7 +268,7 @@ def test_terminating_a_run_leaves_nothing(tmp_path: Path, video: bytes) -> None:
     command = [
         sys.executable,
         "-m",
-        "veilcast.cli",
+        "veilcast",
         "render",
         "in.mp4",
         "--detections",

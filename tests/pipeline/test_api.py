@@ -31,7 +31,7 @@ from veilcast.errors import (
 )
 from veilcast.pipeline.api import Extras, anonymize_file
 from veilcast.pipeline.decode import Decoder
-from veilcast.pipeline.supervise import Json, Progress, supervise
+from veilcast.pipeline.supervise import Child, Json, Progress
 
 BLACK = 16
 CENTRE = (slice(40, 50), slice(60, 70))  # well inside the box of `detections`
@@ -196,14 +196,16 @@ def test_an_earlier_output_survives_a_run_that_fails(tmp_path: Path) -> None:
 def test_an_output_that_does_not_decode_to_what_was_meant_is_never_published(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: int
 ) -> None:
-    def faulty_disk(job: Json, *rest: Any) -> Json:
-        told = supervise(job, *rest)
+    perform = Child.perform
+
+    def faulty_disk(worker: Child, job: Json, *rest: Any) -> Json:
+        told = perform(worker, job, *rest)
         if job["task"] == "render":
             part = Path(job["target"])
             part.write_bytes(part.read_bytes()[:-lost])
         return told
 
-    monkeypatch.setattr("veilcast.pipeline.api.supervise", faulty_disk)
+    monkeypatch.setattr(Child, "perform", faulty_disk)
     extras = Extras(detections=plan(tmp_path), report=tmp_path / "R.json")
     with pytest.raises(VerificationFailed):
         anonymize_file(source, tmp_path / "out.mp4", Config(), extras)

@@ -37,6 +37,9 @@ class BrightSpot:
         self._delay_s = delay_s
         self._lock = threading.Lock()
 
+    def ready(self, width: int, height: int) -> None:
+        """Nothing has to be opened."""
+
     def candidates(self, rgb: Rgb, thresh: float) -> Candidates:
         with self._lock:
             self.pictures.append(rgb)
