@@ -31,6 +31,7 @@ from veilcast.errors import (
 )
 from veilcast.pipeline import labels, picture_files
 from veilcast.pipeline.pictures import Line, append, stamp
+from veilcast.pipeline.processes import RUNNER
 from veilcast.pipeline.supervise import OnProgress, Progress, silent, supervise
 
 JOURNAL = "veilcast-pictures.jsonl"
@@ -234,7 +235,7 @@ def _chunk(run: _Run, names: list[str], on_progress: OnProgress) -> None:
             "careful": careful,
         }
         try:
-            supervise(job, run.config.limits, on_progress)
+            supervise(job, run.config.limits, on_progress, program=RUNNER)
             return
         except WorkerError as error:
             entered = {line.name for n, line in enumerate(entries(journal)) if n >= known}

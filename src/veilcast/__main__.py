@@ -7,10 +7,12 @@ from contextlib import nullcontext
 
 from veilcast.pipeline.processes import RUNNER, started_ahead
 
+WORKING = ["run"], ["detect"], ["render"]  # the commands whose work is done by a worker
+
 
 def main() -> None:
     """Entry point."""
-    with started_ahead(RUNNER) if sys.argv[1:2] == ["run"] else nullcontext():
+    with started_ahead(RUNNER) if sys.argv[1:2] in WORKING else nullcontext():
         from veilcast.cli import main as command_line  # takes as long as a worker needs to start
 
         command_line()
