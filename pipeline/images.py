@@ -235,7 +235,7 @@ def _chunk(run: _Run, names: list[str], on_progress: OnProgress) -> None:
             "careful": careful,
         }
         try:
-            supervise(job, run.config.limits, on_progress, program=RUNNER)
+            supervise(job, run.config.limits, on_progress, (), RUNNER)
             return
         except WorkerError as error:
             entered = {line.name for n, line in enumerate(entries(journal)) if n >= known}

@@ -53,9 +53,7 @@ def _in_process(monkeypatch: pytest.MonkeyPatch) -> None:
         yield MarkFinder()
 
     monkeypatch.setattr(pictures, "open_detector", finder)
-    monkeypatch.setattr(
-        images, "supervise", lambda job, limits, progress: pictures.cover_all(job, lambda *_: None)
-    )
+    monkeypatch.setattr(images, "supervise", lambda job, *_: pictures.cover_all(job, lambda *_: None))
 
 
 def photo(size: tuple[int, int] = (160, 120), at: tuple[int, int] = (40, 30), seed: int = 0) -> Image.Image:
