@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import selectors
-import signal
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ from veilcast import errors
 from veilcast.errors import VeilcastError, WorkerDied, WorkerHung
 from veilcast.pipeline.ladder import Ladder
 from veilcast.pipeline.live_job import Camera
+from veilcast.pipeline.processes import start
 from veilcast.pipeline.supervise import resident_bytes
 
 Json = dict[str, Any]
@@ -150,21 +150,8 @@ class Keeper:
 
     @contextlib.contextmanager
     def _child(self, held: bool) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-        read_fd, write_fd = os.pipe()
-        try:
-            process = subprocess.Popen(
-                [*PROGRAM, str(write_fd)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=None if os.environ.get("VEILCAST_DEBUG") else subprocess.DEVNULL,
-                pass_fds=(write_fd,),
-                start_new_session=True,
-            )
-        except BaseException:
-            os.close(read_fd)
-            raise
-        finally:
-            os.close(write_fd)
+        worker = start(PROGRAM)
+        process = worker.process
         job = {"camera": self.camera.to_json(), "size": self._size, "slate": held}
         try:
             assert process.stdin is not None
@@ -173,10 +160,9 @@ class Keeper:
                 process.stdin.flush()  # and stays open: its end tells the child that the parent is gone
             with self._lock:
                 self._process = process
-            yield process, read_fd
+            yield process, worker.answers
         finally:
-            _kill(process)
-            os.close(read_fd)
+            worker.end()
             with self._lock:
                 self._process = None
                 for name, counter in self._before.items():
@@ -225,16 +211,6 @@ class Keeper:
 
     def _tell(self, event: str, **facts: object) -> None:
         self._on_event(event, {"camera": self.camera.name, **facts})
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Ends the child and its descendants, which share its session; even one that is stopped."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    if process.stdin is not None:
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
 
 
 def _error(name: str, text: str) -> VeilcastError:

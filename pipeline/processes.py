@@ -30,7 +30,8 @@ class Started:
     answers: int
 
     def kill(self) -> None:
-        """And its descendants, which share its session. Does not wait until their memory is free."""
+        """And its descendants, which share its session; even one that is stopped. Nobody waits until their
+        memory is free."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
