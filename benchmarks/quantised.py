@@ -136,7 +136,7 @@ class Networks:
 
     def __init__(self, folder: Path) -> None:
         manifest = read_manifest(folder)
-        self.times = [float(t) for t in manifest.times]
+        self.times, self.truncation = [float(t) for t in manifest.times], manifest.truncation
         files = listed(folder, manifest)
         self._models = {name: load(files[f"{name}.onnx"]) for name in ("unet", "decoder")}
         self._cases: dict[str, list[Tensors]] = {}
@@ -181,7 +181,7 @@ class Networks:
             seen.append(inputs)
             return batches.run(unet, inputs)["clean"]
 
-        noise = np.stack([job.noise for job in jobs])
+        noise = self.truncation * np.stack([job.noise for job in jobs])
         latents: np.ndarray = euler(denoise, noise, self.times).astype(np.float32)
         return latents
 

@@ -1,6 +1,6 @@
 """A generator's model folder: what `veilcast train` exports and `--model DIR` names.
 
-    manifest.json           {"format": 1, "name": ..., "licence": ..., "times": [1.0, 0.5],
+    manifest.json           {"format": 1, "name": ..., "licence": ..., "times": [1.0, 0.5], "truncation": 0.6,
                              "files": {"unet.onnx": {"sha256": ...}, ...}}
     unet.onnx               x (n,c,16,16), t (n), veiled (n,4,128,128), geometry (n,61), identity (n,128)
                             -> clean (n,c,16,16)
@@ -61,6 +61,7 @@ class Manifest(BaseModel):
     name: str = Field(max_length=100)
     licence: str = Field(max_length=2000)
     times: tuple[float, ...]
+    truncation: float = Field(default=1.0, gt=0, le=1)
     files: dict[str, ListedFile]
 
 
@@ -169,7 +170,8 @@ def open_generator(folder: Path, open_network: Open = open_engine) -> Iterator[t
         decoders = dict(zip((PATCH_PX, CLOSEUP_PX), decoding, strict=False))
         latent = unet.inputs[[spec.name for spec in unet.inputs].index("x")].min[1:]
         offer = Offer(manifest_hash(folder), tuple(sorted(decoders)), tuple(latent))
-        yield DiffusionGenerator(unet, decoders, [float(t) for t in manifest.times]), offer
+        times = [float(t) for t in manifest.times]
+        yield DiffusionGenerator(unet, decoders, times, manifest.truncation), offer
 
 
 @contextmanager

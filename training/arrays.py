@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from veilcast.errors import ModelMissing
+
 CHUNK = 256  # pictures; the unit that is done or not done
 
 Rows = np.ndarray
@@ -57,6 +59,9 @@ class Cache:
             journal.write_bytes(bytes(self.chunks))
 
     def open(self, name: str, mode: str = "r") -> np.ndarray:
+        """Raises ModelMissing where nothing was derived."""
+        if not self._path(name).exists():
+            raise ModelMissing(f"{self.folder} has no `{name}` yet; run `veilcast train prepare` on it")
         return np.lib.format.open_memmap(self._path(name), mode)
 
     def done(self, stage: str) -> np.ndarray:

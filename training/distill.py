@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from veilcast.diffusion.identity_vae import spread
 from veilcast.diffusion.patch import SPREAD
-from veilcast.training import networks
+from veilcast.training import graphs, networks
 from veilcast.training.autoencoder import pictures
 from veilcast.training.critic import critic_loss, maker_loss
 from veilcast.training.diffusion import held_out_figures, noise_for, pick, render, rendered_sheet
@@ -26,6 +26,8 @@ from veilcast.training.mesh import find, manner
 from veilcast.training.tools import blurred
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from torch import Tensor
 
@@ -60,6 +62,7 @@ class DistillPhase:
             self.matching = Matching(self.denoiser, settings.matching_guidance, settings.matching_parallel)
         self.critic: nn.Module | None = self._rivals()
         self._last: tuple[Tensor, ...] = ()
+        self._draw: Callable[..., Tensor] | None = None
 
     def _rivals(self) -> nn.ModuleDict | None:
         rivals = {"looks": self.looks, "drawn": self.matching.drawn if self.matching else None}
@@ -77,8 +80,9 @@ class DistillPhase:
         if self.matching is not None:
             seen = guess, batch, who, generator
             self.matching.saw(*seen)
-            if step < tools.settings.matching_after:
-                return {"matching": 0 * guess.mean()}
+            if step < tools.settings.matching_after or step % tools.settings.matching_every:
+                self._last = ()
+                return {}
             terms["matching"] = weights.matching * self.matching.loss(*seen)
         some, half = self._looked_at(size, half, guess.device)
         batch, who, noise, guess = pick(batch, some), who[some], noise[some], guess[some]
@@ -140,8 +144,9 @@ class DistillPhase:
                 first = render(unet, batch, who, noise, steps=1)
                 x = (1 - SECOND) * first + SECOND * noise
             level = level * SECOND
-        guess: Tensor = unet(x, level, batch.veiled, batch.geometry, who).float()
-        return guess
+        told = x, level, batch.veiled, batch.geometry, who
+        self._draw = self._draw or graphs.taught(unet, *told)
+        return self._draw(*told).float()
 
     def _anchor(self, made: Tensor, batch: Batch, who: Tensor, noise: Tensor, half: int) -> Tensor:
         """Personas look as the guided denoiser draws them from the same noise: L1 + LPIPS. Without it the

@@ -42,12 +42,14 @@ def measured(
     """From a run's graphs to their files of scales."""
     faces = sets.from_cache(cache, latents=False)
     draw = cast("IdentityVae", networks.load("identity", settings, weights)).draw
-    return lambda graphs: tables(graphs, faces, draw)
+    return lambda graphs: tables(graphs, faces, draw, settings.truncation)
 
 
-def tables(graphs: Mapping[str, bytes], faces: Faces, draw: Draw) -> dict[str, bytes]:
+def tables(
+    graphs: Mapping[str, bytes], faces: Faces, draw: Draw, truncation: float = 1.0
+) -> dict[str, bytes]:
     """The files of scales for these networks, by name. Needs nncf. Raises EngineError."""
-    asked = unet_cases(faces, draw)
+    asked = unet_cases(faces, draw, truncation)
     with open_engine(graphs["unet.onnx"], precision="f32") as unet:
         latents = [{"latent": unet.run(case)["clean"]} for case in asked]
     cases: dict[str, Sequence[Tensors]] = {
@@ -62,14 +64,14 @@ def tables(graphs: Mapping[str, bytes], faces: Faces, draw: Draw) -> dict[str, b
     }
 
 
-def unet_cases(faces: Faces, draw: Draw) -> list[Tensors]:
-    """Held-out faces as the denoiser is asked for them, from pure noise, one a case."""
+def unet_cases(faces: Faces, draw: Draw, truncation: float = 1.0) -> list[Tensors]:
+    """Held-out faces as the denoiser is asked for them, from so much pure noise, one a case."""
     generator = torch.Generator().manual_seed(3)
     batch = faces.batch(faces.valid[:CASES], generator)
     with torch.no_grad():
         who = orthogonal(personas(draw, batch.coarse, generator).float(), batch.identity)
     inputs = {
-        "x": noise_for(batch, generator),
+        "x": truncation * noise_for(batch, generator),
         "t": torch.ones(len(batch)),
         "veiled": batch.veiled,
         "geometry": batch.geometry,

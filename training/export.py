@@ -173,11 +173,13 @@ def _part(net: nn.Module) -> nn.Module:
 
 @dataclass(frozen=True)
 class About:
-    """What a model folder says of itself. `times`: noise levels at which the sampler asks the network."""
+    """What a model folder says of itself. `times`: noise levels at which the sampler asks the network.
+    `truncation`: share of the noise that it begins from."""
 
     name: str
     licence: str
     times: tuple[float, ...] = (1.0,)
+    truncation: float = 1.0
 
 
 def write_model(

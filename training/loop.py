@@ -34,7 +34,7 @@ class Phase(Protocol):
     critic: nn.Module | None
 
     def losses(self, generator: torch.Generator, size: int, step: int) -> dict[str, Tensor]:
-        """Weighted terms of a fresh batch; their sum is minimised."""
+        """Weighted terms of a fresh batch; their sum is minimised. None where the adversary alone learns."""
 
     def critic_loss(self) -> Tensor:
         """Of the batch that `losses` saw last."""
@@ -77,7 +77,8 @@ class Trainer:
             group["lr"] = self.run.rate * pace(self.run, self.step, progress)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             terms = self.phase.losses(generator, self.run.batch, self.step)
-        self._descend(self.optimiser, self.phase.trained, torch.stack(list(terms.values())).sum())
+        if terms:
+            self._descend(self.optimiser, self.phase.trained, torch.stack(list(terms.values())).sum())
         if self.rival is not None and self.phase.critic is not None:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
                 loss = self.phase.critic_loss()

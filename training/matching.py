@@ -15,10 +15,13 @@ from torch import nn
 from torch.nn import functional
 
 from veilcast.diffusion.schedule import mix
+from veilcast.training import graphs
 from veilcast.training.data import normal
 from veilcast.training.diffusion import CAP, guided
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from veilcast.training.data import Batch
@@ -35,6 +38,8 @@ class Matching:
         self.real, self.guidance, self.parallel = real, guidance, parallel
         self.drawn = copy.deepcopy(real).train().requires_grad_(True)
         self._last: tuple[Tensor, Batch, Tensor, torch.Generator] | None = None
+        self._scores: Callable[..., tuple[Tensor, ...]] | None = None
+        self._denoise: Callable[..., Tensor] | None = None
 
     def saw(self, guess: Tensor, batch: Batch, who: Tensor, generator: torch.Generator) -> None:
         """What `own_loss` is of."""
@@ -43,25 +48,35 @@ class Matching:
     def loss(self, guess: Tensor, batch: Batch, who: Tensor, generator: torch.Generator) -> Tensor:
         """Of clean latents `guess` (n, c, a, a): its gradient is the difference of the two scores over the
         distance from the real one (equation 8), one sample weighing as much as another."""
+        noisy, t = self._noised(guess.detach(), generator, LEVELS)
+        told = noisy, t, batch.veiled, batch.geometry, who
+        self._scores = self._scores or graphs.asked(self._both, *told)
+        real, drawn = self._scores(*told)
         with torch.no_grad():
-            noisy, t = self._noised(guess.detach(), generator, LEVELS)
-            nobody = torch.ones(len(t), dtype=torch.bool, device=t.device)
-            told = noisy, t, batch.veiled, batch.geometry, who
-            real = self.real(*told).float()
-            if self.guidance != 1:
-                alone = self.real(*told, masked=nobody).float()
-                real = guided(real, alone, self.guidance, self.parallel)
-            drawn = self.drawn(*told).float()
             apart = (guess - real).abs().mean((1, 2, 3), keepdim=True).clamp(min=1e-3)
             target = guess - (drawn - real) / apart
         return functional.mse_loss(guess, target) / 2
+
+    def _both(
+        self, noisy: Tensor, t: Tensor, veiled: Tensor, geometry: Tensor, who: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Clean latents as the denoiser, guided, and as `drawn` see them."""
+        told = noisy, t, veiled, geometry, who
+        real = self.real(*told).float()
+        if self.guidance != 1:
+            nobody = torch.ones(len(t), dtype=torch.bool, device=t.device)
+            alone = self.real(*told, masked=nobody).float()
+            real = guided(real, alone, self.guidance, self.parallel)
+        return real, self.drawn(*told).float()
 
     def own_loss(self) -> Tensor:
         """The flow loss of `drawn`."""
         assert self._last is not None
         clean, batch, who, generator = self._last
         noisy, t = self._noised(clean, generator, (0.0, 1.0))
-        found = self.drawn(noisy, t, batch.veiled, batch.geometry, who).float()
+        told = noisy, t, batch.veiled, batch.geometry, who
+        self._denoise = self._denoise or graphs.taught(self.drawn, *told)
+        found = self._denoise(*told).float()
         weight = (1 / t).clamp(max=CAP)[:, None, None, None]
         loss: Tensor = (weight * (found - clean) ** 2).mean()
         return loss

@@ -21,7 +21,7 @@ from veilcast.training.tools import Tools
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from veilcast.training.settings import Run
+    from veilcast.training.settings import Run, Settings
 
 PHASES: dict[str, Callable[[Tools], Phase]] = {
     "autoencoder": AutoencoderPhase,
@@ -35,7 +35,10 @@ PHASES: dict[str, Callable[[Tools], Phase]] = {
     "polish_closeup": CloseUpPolishPhase,
 }
 
-LATENT_PHASES = ("autoencoder", "diffusion", "distill")
+
+def wants_latents(name: str, settings: Settings) -> bool:
+    """Whether a phase compares with the latents of pictures: the few-step one only where `own` does."""
+    return name in {"autoencoder", "diffusion"} or (name == "distill" and settings.weights.own > 0)
 
 
 def run_phase(name: str, tools: Tools, folder: Path, run: Run | None, say: Callable[[str], None]) -> None:

@@ -88,7 +88,7 @@ class PolishPhase:
 
     def _personas(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Latents of one persona for each sample, as run time draws them."""
-        noise = noise_for(batch, generator)
+        noise = self.tools.settings.truncation * noise_for(batch, generator)
         with torch.no_grad():
             return render(self.unet, batch, persona_for(self.tools, batch, generator), noise, steps=1)
 

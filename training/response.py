@@ -67,7 +67,7 @@ def answers(
             rows, _ = faces.draw(BATCH, generator, lively=0.5)
             batch = faces.batch(rows, generator)
             who = orthogonal(personas(draw, batch.coarse, generator).float(), batch.identity)
-            noise = noise_for(batch, generator)
+            noise = settings.truncation * noise_for(batch, generator)
             made = decoder(render(unet, batch, who, noise, steps=1)).float()
             pasted = batch.rgb + batch.hidden * (made - batch.rgb)
             asked.append(batch.geometry[:, :BLENDSHAPES])

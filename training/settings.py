@@ -91,7 +91,11 @@ class Settings:
     matching_guidance: float = 2.0  # of the denoiser whose density is matched
     matching_parallel: float = 1.0  # of that guidance, share along the prediction that is kept
     matching_after: int = 60  # steps in which the network that knows what is drawn learns alone
+    matching_every: int = 1  # its steps for one of the few-step network (Yin et al. 2024, DMD2, section 4.2)
     looked_at: float = 1.0  # share of the few-step samples that are decoded; the others are matched alone
+    truncation: float = (
+        0.7  # share of the noise that run time begins from; no training of the generator has it
+    )
     two_step: float = 0.5  # share of few-step samples that take the second of two steps
     sizes: Sizes = Sizes()
     parts: Parts = Parts()

@@ -195,6 +195,22 @@ def test_the_same_job_gives_the_same_rendering_and_another_identity_another(fold
     assert many[3].image.shape == (3, 256, 256)
 
 
+def test_a_model_that_says_so_begins_from_less_noise(folder: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    shapes = (4, 128, 128), (61,), (128,), (8, 16, 16)
+    veiled, geometry, identity, noise = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
+    job = Job((0, 1, 0), 128, veiled, geometry, identity, noise)
+    less = replace(job, noise=0.5 * job.noise)
+    with GeneratorModel(folder, opened) as model:
+        whole, half = (model.generator.generate([asked])[0].image for asked in (job, less))
+    target = copied(folder, tmp_path)
+    change_manifest(target, lambda m: m.update(truncation=0.5))
+    with GeneratorModel(target, opened) as model:
+        truncated = model.generator.generate([job])[0].image
+    assert np.abs(truncated - half).max() < 1e-5
+    assert np.abs(truncated - whole).max() > 1e-3
+
+
 def test_candidates_of_the_folder_are_people_of_its_space(folder: Path) -> None:
     with GeneratorModel(folder, opened) as model:
         people, _ = model.space().people([bytes([n]) * 32 for n in range(64)])

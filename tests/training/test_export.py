@@ -100,10 +100,10 @@ def test_a_model_folder_is_one_that_the_pipeline_accepts(
     tiny: Settings, exported: Exported, tmp_path: Path
 ) -> None:
     toy.cache(tmp_path / "cache")
-    about = export.About("toy", "for tests")
+    about = export.About("toy", "for tests", truncation=0.7)
     export.write_model(tmp_path / "model", tiny, exported.weights, constants(tmp_path / "cache"), about)
     manifest = read_manifest(tmp_path / "model")
-    assert manifest.times == (1.0,)
+    assert (manifest.times, manifest.truncation) == ((1.0,), 0.7)
     assert json.loads((tmp_path / "model" / "manifest.json").read_text())["licence"] == "for tests"
 
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from veilcast.diffusion.weights import read_tensors
 from veilcast.training import networks, phases
-from veilcast.training.phases import precision
-from veilcast.training.settings import Run, Settings, load
+from veilcast.training.phases import precision, wants_latents
+from veilcast.training.settings import Run, Settings, Weights, load
 from veilcast.training.tools import Tools
 
 
@@ -78,6 +78,14 @@ def test_the_few_step_network_begins_as_it_was_or_else_as_the_denoiser(
     stems = {name: net.state_dict()["stem.weight"] for name, net in saved.items()}
     same = {name: torch.equal(stem, found["stem.weight"]) for name, stem in stems.items()}
     assert same == {name: name == begins for name in ready}
+
+
+@pytest.mark.parametrize(("own", "wanted"), [(1.0, True), (0.0, False)])
+def test_few_steps_that_match_a_density_need_no_latents_of_pictures(own: float, wanted: bool) -> None:
+    settings = Settings(weights=Weights(own=own))
+    assert wants_latents("distill", settings) is wanted
+    assert wants_latents("diffusion", settings)
+    assert not wants_latents("polish", settings)
 
 
 @pytest.mark.parametrize(

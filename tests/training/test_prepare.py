@@ -157,6 +157,14 @@ def test_unlabelled_pictures_take_their_attributes_from_the_embedding() -> None:
     assert np.median(np.abs(guess - y[300:])) < 0.01
 
 
+def test_what_was_not_derived_yet_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    toy.cache(folder)
+    (folder / "latent.npy").unlink(missing_ok=True)
+    with pytest.raises(ModelMissing, match=r"no `latent` yet; run `veilcast train prepare`"):
+        sets.from_cache(folder)
+
+
 def test_a_set_without_any_ages_and_genders_is_refused(tmp_path: Path) -> None:
     """All-zero attributes would teach personas without age or gender."""
     cache = toy.cache(tmp_path / "cache")

@@ -66,11 +66,12 @@ def _phase(name: str, what: str) -> None:
         device: str = "cpu",
     ) -> None:
         from veilcast.training.open import open_tools
-        from veilcast.training.phases import LATENT_PHASES, limited, run_phase
+        from veilcast.training.phases import limited, run_phase, wants_latents
         from veilcast.trt_engines.models import Models
 
         settings, third = _settings(config), Models(models, fetch=models is None)
-        tools = open_tools(settings, cache, run, teacher, lpips, third, device, name in LATENT_PHASES)
+        latents = wants_latents(name, settings)
+        tools = open_tools(settings, cache, run, teacher, lpips, third, device, latents)
         length = limited(getattr(settings, name), minutes=minutes, steps=steps, batch=batch)
         run_phase(name, tools, run, length, typer.echo)
 
@@ -171,8 +172,8 @@ def export(
     from veilcast.training.response import response
     from veilcast.trt_engines.models import Models
 
-    about = About(out.name, licence, tuple(times(steps)))
     settings, weights = _settings(config), run / "weights"
+    about = About(out.name, licence, tuple(times(steps)), settings.truncation)
     finder = mesh.from_onnx(Models(models, fetch=models is None).bytes("landmarks478"))
     values = constants(cache) | response(cache, settings, weights, mesh.Mesh(finder).eval())
     if find_spec("nncf") is None:
