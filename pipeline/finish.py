@@ -16,7 +16,7 @@ from veilcast.types import Rgb
 _WEAVE = 0.6 / 256
 _SPECKS = 2 / 256  # colour alone: half as fine as luma, as video stores it
 _BROAD = 3 / 256  # what is sharpened is finer
-_GAIN = (0.5, 1.6)  # least and most that finer luma is multiplied by: more makes eyes and lips harsh
+_GAIN = (0.5, 2.1)  # least and most that finer luma is multiplied by
 # of the source's steepness: generated skin lacks the finest texture, and stronger edges make up for it
 _STEEPER = 1.2
 _FLAT = 0.02  # squared levels a pixel: nothing there to be scaled
