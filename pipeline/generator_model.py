@@ -1,6 +1,6 @@
 """A generator's model folder: what `veilcast train` exports and `--model DIR` names.
 
-    manifest.json           {"format": 1, "name": ..., "licence": ..., "times": [1.0, 0.5], "truncation": 0.6,
+    manifest.json           {"format": 1, "name": ..., "licence": ..., "times": [1.0, 0.5], "truncation": 0.7,
                              "files": {"unet.onnx": {"sha256": ...}, ...}}
     unet.onnx               x (n,c,16,16), t (n), veiled (n,4,128,128), geometry (n,61), identity (n,128)
                             -> clean (n,c,16,16)
