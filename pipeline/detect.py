@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 from math import prod
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 from veilcast.config import Detect, Device
 from veilcast.pipeline import tiles
 from veilcast.pipeline.cuts import CutFinder
-from veilcast.pipeline.detectors.candidates import Candidates, joined, nothing, overlaps, suppressed
+from veilcast.pipeline.detectors.candidates import Candidates, Look, joined, nothing, overlaps, suppressed
 from veilcast.pipeline.detectors.network import (
     CENTERFACE,
     CENTERFACE_FLOAT,
@@ -46,7 +46,9 @@ SAME_INSIDE = 0.8  # or the smaller of which lies in the larger with more of its
 LARGE_PX = 160.0  # side in the network's input from which a face must show clearly
 WORKERS = 2  # looks at a time, one thread each: faster than one look on two threads
 WAITING_FRAMES = 16  # that `find_all` holds at most
-FAINT = 0.5  # of the weakest detection's score: where the better network has to look
+# of the weakest detection's score:
+SHOWN = 2 / 3  # what is needed to believe that somebody may be there still
+FAINT = 0.5  # where the better network has to look
 MEMORY = 16  # looks at most that tell where small faces may be
 # a network's place in the schedule -> what runs there: on a GPU not in the eight bits that suit a processor
 RUNS: Mapping[Device, Mapping[str, Kind]] = {
@@ -61,14 +63,6 @@ class Detector(Protocol):
     def detect(self, rgb: Rgb) -> list[Face]:
         """The faces in a picture (h, w, 3), boxes in its pixels."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What one look saw, in displayed pixels: faces, and all that either network could take for one."""
-
-    faces: tuple[Face, ...]
-    candidates: Candidates
 
 
 class FaceFinder:
@@ -103,9 +97,9 @@ class FaceFinder:
         passes = still_passes(frame.displayed_size)
         return self._look(frame, passes, shown=_from_the_largest(frame, passes).__getitem__).faces
 
-    def find_all(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, tuple[Face, ...] | None]]:
-        """Each frame in order with what `find` would say of it, and the last frame looked at as well, so
-        that no face can appear behind the last look."""
+    def find_all(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Look | None]]:
+        """Each frame in order with the look that `find` would take at it, None = none, and the last frame
+        looked at as well, so that no face can appear behind the last look."""
         waiting: deque[tuple[Frame, Future[Look] | None]] = deque()
         with ThreadPoolExecutor(WORKERS, "look") as pool:
             try:
@@ -158,8 +152,11 @@ class FaceFinder:
                 known = [seen for _, seen in found] + [look.result().candidates for look in before]
                 found.append((step.network, self._near(shown, step, size, joined(known))))
         seen = joined([candidates for _, candidates in found])
-        sure = [(name, c.take(np.flatnonzero(c.scores >= self._settings.weak))) for name, c in found]
-        return Look(_faces({name: joined([c for n, c in sure if n == name]) for name, _ in sure}), seen)
+        weak = self._settings.weak
+        sure = [(name, c.take(np.flatnonzero(c.scores >= weak))) for name, c in found]
+        union = united([joined([c for n, c in sure if n == name]) for name in dict(sure)])
+        faces = union.faces("+".join(dict(sure)))
+        return Look(tuple(faces), seen.boxes[seen.scores >= SHOWN * weak], seen)
 
     def _whole(
         self, shown: Callable[[tuple[int, int]], Rgb | Picture], step: Pass, size: tuple[int, int]
@@ -272,10 +269,6 @@ def _from_the_largest(frame: Frame, passes: Sequence[Pass]) -> dict[tuple[int, i
     return {s: shown if s == largest else cv2.resize(shown, s, interpolation=cv2.INTER_AREA) for s in sizes}
 
 
-def _faces(found: Mapping[str, Candidates]) -> tuple[Face, ...]:
-    return tuple(united(list(found.values())).faces("+".join(found)))
-
-
 def at_once(look: Callable[..., Look], *given: object) -> Future[Look]:
     """What submits a look by doing it."""
     done: Future[Look] = Future()
@@ -287,5 +280,5 @@ def _looking(waiting: Iterable[tuple[Frame, Future[Look] | None]]) -> int:
     return sum(look is not None and not look.done() for _, look in waiting)
 
 
-def _answer(frame: Frame, look: Future[Look] | None) -> tuple[Frame, tuple[Face, ...] | None]:
-    return frame, None if look is None else look.result().faces
+def _answer(frame: Frame, look: Future[Look] | None) -> tuple[Frame, Look | None]:
+    return frame, None if look is None else look.result()

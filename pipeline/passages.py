@@ -79,7 +79,7 @@ class Passages:
         """Gives the tracks up to frame `end` of `_seen` and forgets what no later frame depends on."""
         if end <= self._told:
             return []
-        placed = backward(self._forward.lives(), self._seen, self._settings, self._size)
+        placed = backward(self._forward.lives(), self._seen, self._settings, self._size, self._strong)
         blind = unknown(self._seen, self._settings)
         names = self._names(placed[self._told - 1] if self._told else ())
         told = []

@@ -19,6 +19,7 @@ from veilcast.errors import ConfigError
 from veilcast.pipeline.cover import NO_FACES, Painter, regions
 from veilcast.pipeline.cuts import CutFinder
 from veilcast.pipeline.decode import Decoder
+from veilcast.pipeline.detectors.candidates import Look
 from veilcast.pipeline.encode import Encoder
 from veilcast.pipeline.expected import Expected
 from veilcast.pipeline.gate import SafeFrame, release
@@ -32,7 +33,7 @@ from veilcast.pipeline.streams import StreamFate
 from veilcast.pipeline.supervise import OnFrame
 from veilcast.pipeline.zones import Zone, at, parse
 from veilcast.trackers.base import Observation
-from veilcast.types import Box, Face, Frame, StreamInfo, Track
+from veilcast.types import Box, Frame, StreamInfo, Track
 
 DEPTH = 4  # frames waiting between two threads
 GLANCES = 2  # threads of a pass in which hardly anything else is done
@@ -73,8 +74,8 @@ def overlapped(paint: Paint) -> Paint:
 class Finder(Protocol):
     """What looks for faces; detect.py has it."""
 
-    def find_all(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, tuple[Face, ...] | None]]:
-        """Each frame in order with its faces; None = not looked at."""
+    def find_all(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Look | None]]:
+        """Each frame in order with what was seen in it; None = not looked at."""
         ...
 
 
@@ -124,7 +125,7 @@ def detect_file(
     with (
         decode(source, config) as decoder,
         ahead(tap(decoder, decoder.frames()), DEPTH) as frames,
-        ahead(observed(finder.find_all(frames), CutFinder()), DEPTH) as looked,
+        ahead(observed(finder.find_all(frames), CutFinder(), config), DEPTH) as looked,
     ):
         # imported here: meanwhile the networks open
         from veilcast.pipeline.passages import Passages
@@ -142,11 +143,15 @@ def detect_file(
 
 
 def observed(
-    looked: Iterator[tuple[Frame, tuple[Face, ...] | None]], cuts: CutFinder
+    looked: Iterator[tuple[Frame, Look | None]], cuts: CutFinder, config: Config
 ) -> Iterator[tuple[Frame, Observation]]:
-    """Each frame with what a tracker is told about it."""
-    for frame, faces in looked:
-        yield frame, Observation(frame.index, frame.time, faces, cuts.is_cut(frame))
+    """Each frame with what a tracker is told about it. Who wants to know of lost faces is told of all: nobody
+    says that they are gone."""
+    trusted = config.cover.on_lost == "hold"
+    for frame, look in looked:
+        faces, shown = (None, None) if look is None else (look.faces, look.shown)
+        cut = cuts.is_cut(frame)
+        yield frame, Observation(frame.index, frame.time, faces, cut, shown if trusted else None)
 
 
 def render_file(

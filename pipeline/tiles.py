@@ -9,9 +9,9 @@ from math import ceil
 import numpy as np
 
 from veilcast.arrays import Float32
-from veilcast.pipeline.detectors.candidates import Boxes, Candidates
+from veilcast.pipeline.detectors.candidates import Candidates
 from veilcast.pipeline.detectors.network import MULTIPLE_PX
-from veilcast.types import Rgb
+from veilcast.types import Boxes, Rgb
 
 SMALL_PX = 48.0  # side in the picture below which a face is small
 _CORE_PX = 224, 240  # width and height of what a tile is there for

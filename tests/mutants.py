@@ -12,6 +12,9 @@ from enum import StrEnum
 from typing import Any
 from unittest.mock import ANY
 
+import numpy as np
+
+from veilcast.config import Config
 from veilcast.pipeline import cover as covering
 from veilcast.pipeline import gate, ledger
 from veilcast.pipeline.decode import codec_name
@@ -64,6 +67,7 @@ STORES = "tests.pipeline.test_stores"
 KILLS = "tests.pipeline.test_kills"
 SMOOTHING = "tests.trackers.test_smoothing"
 ONLINE = "tests.trackers.test_online"
+ABSENCE = "tests.trackers.test_absence"
 
 
 def returns(value: Any) -> Callable[[Any], Any]:
@@ -292,6 +296,23 @@ MUTANTS = [
     Mutant("cover before and after a face's detections does not grow", Threat.MISSED, "smoothing",
            "trackers.smoothing:GROWN", value(0.0),
            f"{SMOOTHING}:test_cover_that_leads_and_lags_grows_with_doubt"),
+    Mutant("one look that sees nobody is believed", Threat.MISSED, "absence",
+           "trackers.absence:Absence._is_empty",
+           lambda is_empty: lambda self, look: any(is_empty(self, n) for n in (look - 1, look, look + 1)),
+           f"{ABSENCE}:test_one_look_that_sees_nothing_may_have_missed_a_face"),
+    Mutant("what is seen faintly is nobody", Threat.MISSED, "absence", "trackers.absence:shows",
+           returns(False), f"{ABSENCE}:test_something_faint_where_a_face_should_be_keeps_it_covered", (3,)),
+    Mutant("where nobody says anything nobody is", Threat.MISSED, "absence", f"{ABSENCE}:Observation",
+           lambda observation: lambda index, time, faces, cut=False, faint=None: observation(
+               index, time, faces, cut, np.empty((0, 4)) if faint is None else faint),
+           f"{ABSENCE}:test_a_look_that_nobody_speaks_for_ends_nothing"),
+    Mutant("every detection is taken for a faint one", Threat.MISSED, "absence", "trackers.smoothing:FAINT",
+           value(9.0),
+           f"{ABSENCE}:test_cover_reaches_from_a_detection_to_the_looks_beside_it_that_see_nothing_and_no_farther"),
+    Mutant("a lost face is believed to be gone whoever asks", Threat.MISSED, "absence",
+           "pipeline.stages:observed", lambda observed: lambda looked, cuts, config: observed(
+               looked, cuts, Config()),
+           "tests.pipeline.test_stages:test_who_asks_for_lost_faces_hears_of_all_of_them"),
     Mutant("tracks live on through a cut", Threat.MISSED, "tracking",
            "trackers.online:KalmanTracker.cut", returns(None),
            f"{ONLINE}:test_a_cut_ends_all_tracks"),

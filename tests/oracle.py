@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from veilcast.arrays import Bool, Float32
+from veilcast.pipeline.detectors.candidates import Look
 from veilcast.trackers.base import Observation
 from veilcast.types import Box, Colour, Face, Frame, Orientation, PixelFormat, Plane
 
@@ -125,8 +126,10 @@ class ScriptedDetector:
             if (person.seed, n) not in self.misses and _inside(box, self.canary.size) > 0.5
         )
 
-    def find_all(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, tuple[Face, ...] | None]]:
-        return ((frame, self.find(frame.index)) for frame in frames)
+    def find_all(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Look | None]]:
+        for frame in frames:
+            faces = self.find(frame.index)
+            yield frame, None if faces is None else Look(faces)
 
     def observations(self) -> list[Observation]:
         canary = self.canary

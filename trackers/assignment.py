@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import dist
 
 import numpy as np
 
@@ -16,6 +17,7 @@ SPREADS = 2.0  # standard deviations of the prediction that are added to it
 MAX_SIZE_RATIO = 2.0
 SIZE_WEIGHT = 0.7  # heads of distance that one unit of log size is worth
 DUPLICATE_IOU = 0.5
+DOUBT_HEADS = 0.8  # of distance between two detections running, from which they may be two people
 CONTAINED = 0.8
 
 FORBIDDEN = np.inf
@@ -56,6 +58,11 @@ def same_face(box: Box, other: Box) -> bool:
 
 def head_px(box: Box) -> float:
     return float(np.sqrt(max(box.width, 1.0) * max(box.height, 1.0)))
+
+
+def apart_heads(box: Box, point: tuple[float, float]) -> float:
+    """How many heads of the box's size a point lies from its centre."""
+    return dist(box.centre, point) / head_px(box)
 
 
 def hull(boxes: Sequence[Box]) -> Box:

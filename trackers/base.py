@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
 
-from veilcast.types import Face, Track
+from veilcast.types import Boxes, Face, Track
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
     """One frame as a tracker sees it. `faces`: None = the detector did not look at this frame;
-    `cut`: a hard cut lies between the previous frame and this one."""
+    `cut`: a hard cut lies between the previous frame and this one; `faint`: the boxes of all that the
+    detector could take for a face, None = nobody says, and then nothing is believed to be gone."""
 
     index: int
     time: Fraction  # seconds, exact
     faces: tuple[Face, ...] | None
     cut: bool = False
+    faint: Boxes | None = None
 
 
 class Tracker(Protocol):

@@ -9,7 +9,8 @@ import numpy as np
 
 from veilcast.config import Tracking
 from veilcast.trackers import kalman
-from veilcast.trackers.assignment import FORBIDDEN, assign, distances
+from veilcast.trackers.absence import shows
+from veilcast.trackers.assignment import DOUBT_HEADS, FORBIDDEN, apart_heads, assign, distances
 from veilcast.trackers.base import Observation
 from veilcast.trackers.life import Hit, Life
 from veilcast.types import Face
@@ -20,7 +21,8 @@ BRIDGE_HEADS = 1.2  # how far prediction and new start may lie apart, sizes incl
 
 def extend_back(lives: Sequence[Life], observations: Sequence[Observation], settings: Tracking) -> None:
     """Adds to the start of each track the weak detections that led up to it and that the forward pass
-    could not use, because no track was there yet."""
+    could not use, because no track was there yet. Beyond a look that sees nothing of it only what
+    lies near is its own."""
     position = {seen.index: n for n, seen in enumerate(observations)}
     reach = Fraction(settings.lead_s)
     used = {id(hit.face) for life in lives for hit in life.hits}
@@ -29,16 +31,21 @@ def extend_back(lives: Sequence[Life], observations: Sequence[Observation], sett
         n = position[first.index]
         if observations[n].cut:
             continue
-        state = _state_at_start(life)
+        state, missed = _state_at_start(life), False
         for seen in (observations[m] for m in range(n - 1, -1, -1)):
             if life.hits[0].time - seen.time > reach:
                 break
-            faces = [face for face in seen.faces or () if id(face) not in used]
-            if faces:
+            if seen.faces is not None:
                 earlier = kalman.predict(state, float(seen.time - life.hits[0].time))
-                face = _nearest(earlier, faces)
-                if face is not None:
-                    state = kalman.update(earlier, face.box)
+                face = _nearest(earlier, [face for face in seen.faces if id(face) not in used])
+                if face is None:
+                    missed = missed or (
+                        seen.faint is not None and not shows(seen.faint, kalman.box_of(earlier))
+                    )
+                elif missed and apart_heads(life.hits[0].face.box, face.box.centre) > DOUBT_HEADS:
+                    break
+                else:
+                    state, missed = kalman.update(earlier, face.box), False
                     life.hits.insert(0, Hit(seen.index, seen.time, face, face.box))
                     life.seen += 1
                     used.add(id(face))

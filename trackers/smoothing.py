@@ -11,23 +11,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate
-from math import hypot, lcm
+from math import lcm
 
 from veilcast.config import Tracking
 from veilcast.trackers import kalman
-from veilcast.trackers.assignment import head_px, hull
+from veilcast.trackers.absence import FAINT, Absence
+from veilcast.trackers.assignment import DOUBT_HEADS, apart_heads, hull
 from veilcast.trackers.base import Observation
 from veilcast.trackers.life import CONFIRMED_HITS, Hit, Life, at_border, grown, moved
 from veilcast.trackers.linking import bridge, extend_back
 from veilcast.trackers.online import KalmanTracker
 from veilcast.types import Box, Track, TrackState
 
-DOUBT_HEADS = 0.8  # of distance between the first two detections of a track
 # of a box's growth, whose cover is larger than the box besides: whole, half or none, benchmarks/recall.py
 # finds the same faces exposed
-GROWN = 0.5
+GROWN = 0.25
 CLEAR = 0.75  # score of a detection that leaves no doubt about a face
 EQUAL_S = 1e-9  # what times may differ by that are the same
+# seconds without a detection that a file's track waits for: what begins later is joined to it from both sides
+PATIENCE_S = 0.6
 DIGITS = 9  # of a distance in time: few distances, which kalman.py remembers
 
 
@@ -79,8 +81,7 @@ class Path:
             share = self.times[1] / (self.times[2] - self.times[1])
             u, v = self.hits[2].face.box.centre
             x, y = x - (u - x) * share, y - (v - y) * share
-        apart_px = hypot(x - first.centre[0], y - first.centre[1])
-        return [first, second] if apart_px > DOUBT_HEADS * head_px(first) else []
+        return [first, second] if apart_heads(first, (x, y)) > DOUBT_HEADS else []
 
     def lead_s(self, settings: Tracking) -> float:
         return settings.lead_s if self.confirmed else settings.lone_s
@@ -135,7 +136,8 @@ class Forward:
         observations: Sequence[Observation] = (),
     ) -> None:
         self._ended: list[Life] = []
-        self._tracker = KalmanTracker(settings, size, strong, history=None, retired=self._ended.append)
+        patient = settings.model_copy(update={"coast_s": min(settings.coast_s, PATIENCE_S)})
+        self._tracker = KalmanTracker(patient, size, strong, history=None, retired=self._ended.append)
         for seen in observations:
             self.see(seen)
 
@@ -155,16 +157,21 @@ def smooth(
 ) -> list[tuple[Track, ...]]:
     """The tracks in every frame of a whole file, in the order of `observations`."""
     lives = Forward(settings, size, strong, observations).lives()
-    return backward(lives, observations, settings, size)
+    return backward(lives, observations, settings, size, strong)
 
 
 def backward(
-    lives: list[Life], observations: Sequence[Observation], settings: Tracking, size: tuple[int, int]
+    lives: list[Life],
+    observations: Sequence[Observation],
+    settings: Tracking,
+    size: tuple[int, int],
+    strong: float = 0.0,
 ) -> list[tuple[Track, ...]]:
     """The tracks in every frame, from those of the forward pass over the same observations.
 
     They go back along weak detections, gaps are bridged, each is smoothed (RTS), led by `lead_s`, lagged by
-    `lag_s`, both `doubt_s` where it was never seen clearly; nothing crosses a hard cut.
+    `lag_s`, both `doubt_s` where it was never seen clearly, and all of that ends where looks say that nobody
+    is there (absence.py); nothing crosses a hard cut.
     """
     doubtful = settings.model_copy(update=dict.fromkeys(("lead_s", "lag_s", "lone_s"), settings.doubt_s))
     extend_back(lives, observations, settings)
@@ -175,11 +182,16 @@ def backward(
     ticks = [int(seen.time * scale) for seen in observations]
     looks = list(accumulate(seen.faces is not None for seen in observations))
     segments = list(accumulate(seen.cut for seen in observations))
+    scenes: dict[int, list[int]] = {}
+    for n, seen in enumerate(observations):
+        if seen.faces is not None:
+            scenes.setdefault(segments[n], []).append(n)
     position = {seen.index: n for n, seen in enumerate(observations)}
     for path in paths:
         spans = settings if path.clear else doubtful
         hits = [position[hit.index] for hit in path.hits]
         start = ticks[hits[0]]
+        absent = absence(path, hits, observations, scenes[path.segment], strong)
         for n in range(bisect_right(ticks, start - (path.lead_s(spans) + 1) * scale), len(ticks)):
             if segments[n] != path.segment:
                 if segments[n] > path.segment:
@@ -190,10 +202,24 @@ def backward(
             time_s = (ticks[n] - start) / scale
             track = place(path, observations[n].index, time_s, misses, spans, size, spans.lag_s)
             if track is not None:
-                placed[n].append(track)
+                if n not in absent:
+                    placed[n].append(track)
             elif n > hits[-1]:
                 break
     return [tuple(tracks) for tracks in placed]
+
+
+def absence(
+    path: Path, hits: Sequence[int], observations: Sequence[Observation], looks: Sequence[int], strong: float
+) -> Absence:
+    """Where the path is not, by the looks of its scene. hits, looks: places in `observations`."""
+
+    def box_at(n: int) -> Box:
+        state, _ = path.at(float(observations[n].time - path.hits[0].time))
+        return kalman.box_of(state)
+
+    faint = {n: hit.face.score < FAINT * strong for n, hit in zip(hits, path.hits, strict=True)}
+    return Absence(observations, looks, faint, box_at)
 
 
 def unknown(observations: Sequence[Observation], settings: Tracking) -> list[bool]:

@@ -4,14 +4,12 @@ operations on them."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from veilcast.arrays import Float32, Int64
-from veilcast.types import Box, Face
-
-Boxes = Float32[np.ndarray, "n 4"]  # x0 y0 x1 y1
+from veilcast.types import Box, Boxes, Face
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +47,16 @@ class Candidates:
 
 def nothing() -> Candidates:
     return Candidates(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look saw, in displayed pixels: faces, the boxes of what may be one, None = nobody says, and
+    all that either network could take for one ever so faintly."""
+
+    faces: tuple[Face, ...]
+    shown: Boxes | None = None
+    candidates: Candidates = field(default_factory=nothing)
 
 
 def joined(parts: Sequence[Candidates]) -> Candidates:

@@ -51,7 +51,7 @@ class Tracking(Section):
     lead_s: float = Field(0.4, ge=0, description="seconds that cover leads the first detection (files)")
     lag_s: float = Field(0.4, ge=0, description="seconds that cover lags the last detection (files)")
     lone_s: float = Field(0.2, ge=0, description="lead and lag of a face that was seen once or twice")
-    doubt_s: float = Field(0.17, ge=0, description="lead and lag of a face never seen clearly (files)")
+    doubt_s: float = Field(0.15, ge=0, description="lead and lag of a face never seen clearly (files)")
     hold_s: float = Field(0.25, ge=0, description="seconds more for a face lost away from the border")
     bridge_s: float = Field(1.0, ge=0, description="longest gap across which a face stays one track (files)")
     growth: float = Field(1.0, ge=0, description="standard deviations that a predicted box grows by")

@@ -22,6 +22,7 @@ from veilcast.arrays import Float32, Float64, Shaped, UInt8
 
 Plane = Shaped[np.ndarray, "h w"]  # uint8 up to 8 bits a sample, else uint16 (native, low bits)
 Points = Float32[np.ndarray, "n 2"]
+Boxes = Float32[np.ndarray, "n 4"]  # x0 y0 x1 y1
 Rgb = UInt8[np.ndarray, "h w 3"]
 Affine = Float64[np.ndarray, "2 3"]
 

@@ -18,6 +18,7 @@ from tests.clips import clip
 from veilcast.config import Config
 from veilcast.pipeline.batch import Event, OnEvent, Options, Outcome, run_archive, unheard
 from veilcast.pipeline.crew import LocalCrew
+from veilcast.pipeline.detectors.candidates import Look
 from veilcast.pipeline.tasks import Tools
 from veilcast.types import Box, Face, Frame
 
@@ -27,10 +28,10 @@ SEGMENT = 8  # frames, in place of hundreds
 class Finder:
     """Sees one face that walks through the picture."""
 
-    def find_all(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, tuple[Face, ...]]]:
+    def find_all(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Look]]:
         for frame in frames:
             x = 10 + frame.index % 60
-            yield frame, (Face(Box(x, 10, x + 25, 40), 0.9),)
+            yield frame, Look((Face(Box(x, 10, x + 25, 40), 0.9),))
 
 
 def no_network(self: Tools, settings: object, models: object, device: str = "cpu") -> Any:

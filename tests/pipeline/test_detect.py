@@ -163,12 +163,23 @@ def test_whom_the_light_network_never_sees_the_next_whole_look_finds_and_the_lat
     assert found == [8, 10, 12]
     again = finder(EVERY_FRAME, FarSighted(CENTERFACE, delay_s=0.002), BrightSpot(YUNET, score=0))
     film = (small_face(index, there=index > 0) for index in range(13))
-    assert [frame.index for frame, faces in again.find_all(film) if faces] == found
+    assert [frame.index for frame, look in again.find_all(film) if look and look.faces] == found
+
+
+@pytest.mark.parametrize(("score", "is_face", "is_shown"), [(0.3, 1, 1), (0.16, 0, 1), (0.12, 0, 0)])
+def test_a_look_says_what_may_be_a_face_though_it_is_none_to_either_network(
+    score: float, is_face: int, is_shown: int
+) -> None:
+    eyes = finder(EVERY_FRAME, BrightSpot(CENTERFACE, score), BrightSpot(YUNET, 0))
+    ((_, look),) = eyes.find_all([frame(0)])
+    assert look is not None
+    assert look.shown is not None
+    assert (len(look.faces), len(look.shown) > 0) == (is_face, is_shown)
 
 
 def test_frames_between_looks_are_said_not_to_be_looked_at() -> None:
-    seen = [both_faces for _, both_faces in both(Detect(look_s=0.16)).find_all(film(20))]
-    assert [faces is not None for faces in seen] == [n % 4 == 0 or n == 19 for n in range(20)]
+    seen = [look for _, look in both(Detect(look_s=0.16)).find_all(film(20))]
+    assert [look is not None for look in seen] == [n % 4 == 0 or n == 19 for n in range(20)]
 
 
 def test_a_whole_file_gives_what_frame_by_frame_gives_in_order() -> None:
@@ -176,7 +187,7 @@ def test_a_whole_file_gives_what_frame_by_frame_gives_in_order() -> None:
     one_by_one = both(settings)
     expected = [(f.index, one_by_one.find(f)) for f in film()]
     slow_first = finder(settings, BrightSpot(CENTERFACE, delay_s=0.003), BrightSpot(YUNET))
-    found = [(f.index, faces) for f, faces in slow_first.find_all(film())]
+    found = [(f.index, None if look is None else look.faces) for f, look in slow_first.find_all(film())]
     assert [n for n, _ in found] == [n for n, _ in expected]
     assert found.pop()[1] is not None, "the last frame of a file is always looked at"
     expected.pop()
@@ -192,8 +203,8 @@ def test_the_first_frame_after_a_cut_is_looked_at() -> None:
         plane[:, 320:] = 30 if n < 7 else 200
         return Frame(n, n, Fraction(1, 25), (plane,), GREY)
 
-    seen = {f.index: faces for f, faces in both(Detect(look_s=0.4)).find_all(map(scene, range(10)))}
-    assert [n for n, faces in seen.items() if faces is not None] == [0, 7, 9]
+    looks = both(Detect(look_s=0.4)).find_all(map(scene, range(10)))
+    assert [frame.index for frame, look in looks if look is not None] == [0, 7, 9]
 
 
 def test_few_frames_are_held_while_looks_are_slow() -> None:

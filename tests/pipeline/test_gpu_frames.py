@@ -33,6 +33,7 @@ from veilcast.config import Config, Cover, overlay
 from veilcast.errors import ConfigError, DamagedMedia
 from veilcast.pipeline import parts, pixels
 from veilcast.pipeline.decode import Decoder
+from veilcast.pipeline.detectors.candidates import Look
 from veilcast.pipeline.gpu.card import Desk, open_desk
 from veilcast.pipeline.plan import Plan
 from veilcast.pipeline.stages import Rendered, detect_file, render_file
@@ -52,9 +53,9 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[CountingDev
 class PatchFinder:
     """Finds the canary's people, without knowing the truth, by their detail in one patch of the frame."""
 
-    def find_all(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, tuple[Face, ...] | None]]:
+    def find_all(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Look]]:
         for frame in frames:
-            yield frame, self.find(frame)
+            yield frame, Look(self.find(frame))
 
     def find(self, frame: Frame) -> tuple[Face, ...]:
         grey = pixels.crop_to_rgb(frame, np.eye(3)[:2], SIDE).astype(np.float32).mean(-1)

@@ -13,8 +13,9 @@ from tests.media import Clip, make
 from veilcast.config import Config, overlay
 from veilcast.errors import ModelMissing
 from veilcast.pipeline import jobs
+from veilcast.pipeline.detectors.candidates import Look
 from veilcast.pipeline.tasks import Tools
-from veilcast.types import Face, Frame
+from veilcast.types import Frame
 
 FRAMES = 100
 
@@ -28,11 +29,11 @@ class SlowTools:
     def finder(self, *_: object) -> SlowTools:
         return self
 
-    def find_all(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, tuple[Face, ...] | None]]:
+    def find_all(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Look]]:
         for frame in frames:
             time.sleep(0.02)
             self.looked += 1
-            yield frame, ()
+            yield frame, Look(())
 
 
 def job_of(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:

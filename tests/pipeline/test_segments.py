@@ -17,6 +17,7 @@ from veilcast.config import Config, overlay
 from veilcast.errors import PrivacyTripped, WorkerDied
 from veilcast.pipeline import encode, jobs, parts, sections, segments
 from veilcast.pipeline.decode import Decoder
+from veilcast.pipeline.detectors.candidates import Look
 from veilcast.pipeline.ledger import Fate, Stretch
 from veilcast.pipeline.segments import joined_ledger, open_segment, segment_path
 from veilcast.pipeline.tasks import Tools
@@ -38,10 +39,10 @@ def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
 class _Finder:
     """Sees one face that walks through the picture."""
 
-    def find_all(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, tuple[Face, ...]]]:
+    def find_all(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Look]]:
         for frame in frames:
             x = 10 + frame.index
-            yield frame, (Face(Box(x, 10, x + 25, 40), 0.9),)
+            yield frame, Look((Face(Box(x, 10, x + 25, 40), 0.9),))
 
 
 class _Tools:

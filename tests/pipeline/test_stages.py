@@ -9,6 +9,9 @@ import pytest
 
 from veilcast.config import Config, overlay
 from veilcast.errors import ConfigError
+from veilcast.pipeline import stages
+from veilcast.pipeline.cuts import CutFinder
+from veilcast.pipeline.detectors.candidates import Look
 from veilcast.pipeline.plan import Plan
 from veilcast.pipeline.shapes import Ellipse, Polygon, Whole
 from veilcast.pipeline.stages import Covers, fills, marks, planned
@@ -55,6 +58,19 @@ def test_a_box_as_large_as_the_picture_is_a_slate_whatever_the_method() -> None:
     (region,) = covers.regions(frame(0), (FACE, face(Box(-40, -30, 120, 90))), START)
     assert isinstance(region, Whole)
     assert not fills(Box(0, 0, 79, 60), (80, 60))
+
+
+def test_who_asks_for_lost_faces_hears_of_all_of_them() -> None:
+    """With a slate or an end for them, no look can say that somebody is gone."""
+    nothing = Look((), np.empty((0, 4), np.float32))
+
+    def told(on_lost: str) -> list[bool]:
+        looked = iter([(frame(0), nothing), (frame(1), None), (frame(2), nothing)])
+        config = overlay(Config(), {"cover.on_lost": on_lost})
+        return [seen.faint is not None for _, seen in stages.observed(looked, CutFinder(), config)]
+
+    assert told("hold") == [True, False, True]
+    assert told("slate") == told("stop") == [False] * 3
 
 
 def test_a_plan_serves_the_very_frames_that_it_was_made_from() -> None:
