@@ -11,14 +11,19 @@ from veilcast.errors import EngineError
 from veilcast.trt_engines.engine import Engine
 
 SIZES = (1, 2, 4, 8, 16)
+SPARE = 8  # one face of so many in a batch may be nobody: another batch for the rest would cost as much
 
 
 def split(count: int) -> Iterator[tuple[int, int, int]]:
-    """(start, end, size) of the batches for `count` faces; `size` >= end - start is in SIZES."""
+    """(start, end, size) of the batches for `count` faces, the largest first; `size` >= end - start is in
+    SIZES. A face costs about the same in a batch of any size, also one that is nobody's."""
     start = 0
     while start < count:
-        end = min(start + SIZES[-1], count)
-        yield start, end, next(size for size in SIZES if size >= end - start)
+        left = count - start
+        size = next((size for size in SIZES if left <= size <= left + size // SPARE), None)
+        size = size or max(size for size in SIZES if size <= left)
+        end = min(start + size, count)
+        yield start, end, size
         start = end
 
 
