@@ -8,7 +8,7 @@ was seen enters by rejection (age, gender, skin) and subtraction (`diffusion.oim
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -26,6 +26,7 @@ NOBODY_KNOWN: Mapping[int, int] = MappingProxyType({})
 SIGHTINGS = 6  # frames of a track that its source is averaged over
 
 # what "the same" means where an attribute is kept: within the error of the estimates
+TRIES = 8  # candidates of a persona that are drawn again because they look like another gender
 _KEEP_TOLERANCE = np.array([0.10, 0.1, 0.18])  # age / 100 years, gender, ITA / 100 degrees
 
 GENDERS = {"female": (-9.0, 0.5), "male": (0.5, 9.0)}
@@ -40,6 +41,14 @@ SKINS = {
 }
 
 
+Misfit = Callable[[Float[np.ndarray, "n 3"]], Float[np.ndarray, " n"]]
+
+
+def anybody(coarse: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
+    """What a policy without wishes says of coarse attributes."""
+    return np.zeros(len(coarse))
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What the new face shares with the old: per attribute `keep`, `any`, or a band. Ages as FROM-TO in
@@ -52,7 +61,7 @@ class Policy:
     def __post_init__(self) -> None:
         self.misfit(np.zeros(3))(np.zeros((1, 3)))
 
-    def misfit(self, source: Vector) -> Callable[[Float[np.ndarray, "n 3"]], Float[np.ndarray, " n"]]:
+    def misfit(self, source: Vector) -> Misfit:
         """How far coarse attributes (n, 3) are from what is wanted for a source of these, 0 = agrees."""
         names = zip((self.age, self.gender, self.skin), source, _KEEP_TOLERANCE, strict=True)
         bands = [self._band(number, *rest) for number, rest in enumerate(names)]
@@ -64,6 +73,10 @@ class Policy:
             return result
 
         return distance
+
+    def misdrawn(self, source: Vector) -> Misfit:
+        """The same of a rendering, whose age and skin follow the light as well."""
+        return replace(self, age="any", skin="any").misfit(source)
 
     def _band(self, number: int, wish: str, source: float, tolerance: float) -> tuple[float, float]:
         if wish == "any":
@@ -217,8 +230,10 @@ class Persona:
         draws: Iterator[Identity],
         latent_shape: Sequence[int],
         known: bool = False,
+        misdrawn: Misfit = anybody,
     ) -> None:
-        """`known`: it was shown elsewhere, in another picture of a set."""
+        """`known`: it was shown elsewhere, in another picture of a set; `misdrawn`: how far coarse attributes
+        of its renderings are from what is wanted."""
         weighted = _mean([(1.0, source.embeddings, source.coarse) for source in person])
         self.tracks = tuple(source.track for source in person)
         self.source: tuple[Vector, ...] = weighted[0]
@@ -226,7 +241,7 @@ class Persona:
         self.counter = -1
         self.shown = 0  # renderings that were accepted; from the first on it stays this one
         self.anchor: tuple[Vector, ...] = ()  # its rendered face, as recognisers see it
-        self._draws, self._shape = draws, tuple(latent_shape)
+        self._draws, self._shape, self._misdrawn = draws, tuple(latent_shape), misdrawn
         self.identity: Identity
         self.redraw()
 
@@ -239,6 +254,11 @@ class Persona:
             raise ValueError("a persona that was shown is not drawn again")
         self.identity = next(self._draws)
         self.counter += 1
+
+    def looks_right(self, coarse: Vector) -> bool:
+        """Whether a rendering with these coarse attributes may be its first. After TRIES candidates any may:
+        a face of another gender is better than none."""
+        return bool(self.known or self.counter >= TRIES or self._misdrawn(coarse[None])[0] <= 0)
 
     def noise(self) -> Float32[np.ndarray, "c h w"]:
         """Fixed for the persona, from its seed."""
@@ -279,7 +299,7 @@ def cast(
         draws = draw(
             key, nonce, group[0].track, space, avoid, policy.misfit(coarse), known.get(group[0].track)
         )
-        persona = Persona(group, draws, latent_shape, group[0].track in known)
+        persona = Persona(group, draws, latent_shape, group[0].track in known, policy.misdrawn(coarse))
         issued.append(persona.identity.embedding)
         personas.update(dict.fromkeys(persona.tracks, persona))
     return personas

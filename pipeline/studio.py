@@ -150,7 +150,8 @@ class Studio:
             draws = draw(
                 self._key, nonce, source.track, space, np.stack(avoid), self._policy.misfit(source.coarse)
             )
-            self._people[track.id] = Persona([source], draws, shape)
+            misdrawn = self._policy.misdrawn(source.coarse)
+            self._people[track.id] = Persona([source], draws, shape, misdrawn=misdrawn)
             self._counters.add("personas issued")
 
     def next_painters(self, frame: Frame, tracks: Sequence[Track], hurry: bool = False) -> Painters:
@@ -177,7 +178,8 @@ class Studio:
     ) -> Synthesiser:
         mean_mesh, sides = self._model.constants.mean_mesh, self._model.sides
         viewer = Viewer(self._meshes, self._model.expression, mean_mesh, sides, closeup_px)
-        return Synthesiser(viewer, self._guard, self._recognisers, personas, self._counters)
+        model = self._model
+        return Synthesiser(viewer, self._guard, self._recognisers, model.coarse, personas, self._counters)
 
     def told(self) -> dict[str, Any]:
         """For the report: what made the faces, on what terms, and what became of them. Says pseudonymised:

@@ -7,29 +7,32 @@ reason is counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 
+import cv2
 import numpy as np
 
-from veilcast.arrays import Float64
+from veilcast.arrays import Float64, UInt8
 from veilcast.counters import Counters
 from veilcast.diffusion import patch
 from veilcast.errors import VeilcastError
 from veilcast.pipeline import blend, checks, finish, likeness, warp
 from veilcast.pipeline.cover import Painter
 from veilcast.pipeline.generate import Guard, Job, Key, Refusal
+from veilcast.pipeline.generator_model import PATCH_PX
 from veilcast.pipeline.identity import Persona
 from veilcast.pipeline.queues import ahead
 from veilcast.pipeline.views import Life, Scene, Seen, Veil, View, Viewer, veil
-from veilcast.types import Frame, Rgb, Track
+from veilcast.types import Frame, Rgb
 
 WINDOW = 8  # frames whose faces are rendered together
 REDRAWS = 24  # candidates tried for a persona whose face is still too close to somebody
 _EVERY_LOOK = 2  # first renderings of a persona that all recognisers see; later ones the first recogniser
 
 Painters = Mapping[int, Painter]
+Coarse = Callable[[UInt8[np.ndarray, "n 128 128 3"]], Float64[np.ndarray, "n 3"]]
 
 
 class Synthesiser:
@@ -40,10 +43,13 @@ class Synthesiser:
         viewer: Viewer,
         guard: Guard,
         recognisers: Sequence[checks.Recogniser],
+        coarse: Coarse,
         personas: Mapping[int, Persona],
         counters: Counters,
     ) -> None:
+        """`coarse`: what patches say of age, gender and skin."""
         self._viewer, self._guard, self._recognisers = viewer, guard, tuple(recognisers)
+        self._coarse = coarse
         self._personas, self._counters = personas, counters
         self._lives: dict[int, Life] = {}
         self.hurry = False  # whether faces are rendered in one step
@@ -199,13 +205,15 @@ class Synthesiser:
             self._viewer.meshes, [rgb for _, rgb in shown], [view.pose.mesh for view, _ in shown]
         )
         second = iter(
-            mesh if isinstance(mesh, Refusal) else self._who(view.track, rgb, mesh.points)
+            mesh if isinstance(mesh, Refusal) else self._who(view, rgb, mesh.points)
             for (view, rgb), mesh in zip(shown, meshes, strict=True)
         )
         return [rgb if isinstance(rgb, Refusal) else next(second) for rgb in found]
 
-    def _who(self, track: Track, rgb: Rgb, mesh: Float64[np.ndarray, "478 3"]) -> Rgb | Refusal:
-        persona = self._personas[track.id]
+    def _who(self, view: View, rgb: Rgb, mesh: Float64[np.ndarray, "478 3"]) -> Rgb | Refusal:
+        persona = self._personas[view.track.id]
+        if not persona.shown and not persona.looks_right(self._coarse(_as_seen(view, rgb)[None])[0]):
+            return Refusal("of another gender", close=True)
         others = [p for p in _distinct(self._personas.values()) if p is not persona]
         looks = self._recognisers if persona.shown < _EVERY_LOOK else self._recognisers[:1]
         edge = 0.0 if persona.shown or persona.known else checks.EDGE
@@ -225,6 +233,15 @@ class Synthesiser:
     def _refuse(self, reason: str, faces: int = 1) -> None:
         if faces:
             self._counters.add(f"faces covered solid: {reason}", faces)
+
+
+def _as_seen(view: View, rgb: Rgb) -> Rgb:
+    """A rendering as it will look in its frame, in the size of a patch."""
+    face = _blended(view, rgb)
+    weight = face.mask[:, :, None]
+    seen = (weight * face.rgb + (1 - weight) * view.context).astype(np.uint8)
+    small: Rgb = cv2.resize(seen, (PATCH_PX, PATCH_PX), interpolation=cv2.INTER_AREA)
+    return small
 
 
 def _changed(view: View, rgb: Rgb) -> Rgb | Refusal:

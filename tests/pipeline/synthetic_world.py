@@ -24,7 +24,7 @@ from veilcast.pipeline.align import TEMPLATE_DLIB_150
 from veilcast.pipeline.generate import Generator, Guard, Job, Rendering
 from veilcast.pipeline.identity import Persona, Policy, Source, cast
 from veilcast.pipeline.landmarks import CROP_PX, MeshFinder
-from veilcast.pipeline.synthetic import Synthesiser
+from veilcast.pipeline.synthetic import Coarse, Synthesiser
 from veilcast.pipeline.views import Viewer
 from veilcast.trt_engines.engine import Tensors, TensorSpec
 from veilcast.types import Box, Frame, PixelFormat, Rgb, Track, TrackState
@@ -192,7 +192,18 @@ class World:
     guard: Guard
 
 
-def world(generator: Generator, *, timeout_s: float = 5.0, known: Sequence[int] = (1, 2)) -> World:
+def feminine(patches: np.ndarray) -> np.ndarray:
+    """Coarse attributes like those of the people of this world, whatever is seen."""
+    return np.tile([0.4, 0.3, 0.3], (len(patches), 1))
+
+
+def world(
+    generator: Generator,
+    *,
+    timeout_s: float = 5.0,
+    known: Sequence[int] = (1, 2),
+    coarse: Coarse = feminine,
+) -> World:
     eye = recogniser()
     groups = [[source_of(number, eye)] for number in known]
     key = ScopeKey.unsafe_from_seed(1)
@@ -201,7 +212,7 @@ def world(generator: Generator, *, timeout_s: float = 5.0, known: Sequence[int] 
         MeshFinder(FakeEngine(find_mesh)), lambda m: np.zeros((len(m), 52), np.float32), _mean_mesh()
     )
     counters, guard = Counters(), Guard(generator, timeout_s)
-    return World(Synthesiser(viewer, guard, [eye], personas, counters), personas, counters, guard)
+    return World(Synthesiser(viewer, guard, [eye], coarse, personas, counters), personas, counters, guard)
 
 
 def _mean_mesh() -> np.ndarray:

@@ -28,6 +28,7 @@ from veilcast.pipeline import checks, generate, synthetic, warp
 from veilcast.pipeline.align import similarity
 from veilcast.pipeline.cover import cover, is_solid, regions
 from veilcast.pipeline.generate import Generator, Job, Rendering
+from veilcast.pipeline.identity import TRIES
 from veilcast.pipeline.likeness import Lens, Likeness, compare
 from veilcast.pipeline.pixels import crop_to_rgb
 from veilcast.pipeline.views import Scene
@@ -377,6 +378,24 @@ def test_a_persona_too_close_to_its_source_is_drawn_again() -> None:
         assert not any(solid(shown, face) for face in tracks)
     assert {persona.counter for persona in stream.personas.values()} == {1}
     assert stream.counters.snapshot()["personas redrawn"] == 2
+
+
+@pytest.mark.parametrize(("misread", "candidate"), [(0, 0), (3, 3), (99, TRIES)])
+def test_a_persona_that_looks_like_another_gender_is_drawn_again_but_not_for_ever(
+    misread: int, candidate: int
+) -> None:
+    seen = 0
+
+    def masculine_first(patches: np.ndarray) -> np.ndarray:
+        nonlocal seen
+        seen += 1
+        return np.array([[0.4, 0.9 if seen <= misread else 0.3, 0.3]])
+
+    stream = world(Honest(), known=(1,), coarse=masculine_first)
+    scenes = clip(3, tracks=(1,))
+    for shown, (_, tracks) in zip(show(stream, scenes), scenes, strict=True):
+        assert not any(solid(shown, face) for face in tracks)
+    assert stream.personas[1].counter == candidate
 
 
 @pytest.mark.parametrize(
