@@ -9,8 +9,6 @@ import pytest
 from tests.pipeline.synthetic_world import FakeEngine, find_mesh, frame, mesh, track
 
 from veilcast.diffusion import patch
-from veilcast.errors import EngineError
-from veilcast.pipeline import batches
 from veilcast.pipeline.landmarks import MeshFinder, OneEuro, five_points, mouth_and_lids, size_px, yaw
 from veilcast.pipeline.views import Life
 
@@ -50,26 +48,6 @@ def test_an_answer_that_is_not_finite_is_no_mesh() -> None:
         return outputs
 
     assert MeshFinder(FakeEngine(broken)).find([(frame(0, []), [five_points(track(1))])]) == [[None]]
-
-
-@pytest.mark.parametrize(
-    ("count", "sizes"), [(1, [1]), (2, [2]), (3, [4]), (5, [8]), (16, [16]), (19, [16, 4])]
-)
-def test_batches_have_few_static_sizes(count: int, sizes: list[int]) -> None:
-    seen: list[int] = []
-
-    def double(rgb: np.ndarray) -> dict[str, np.ndarray]:
-        seen.append(len(rgb))
-        return {"out": rgb * 2}
-
-    values = np.arange(count, dtype=np.float32)[:, None]
-    assert np.array_equal(batches.run(FakeEngine(double), {"rgb": values})["out"], values * 2)
-    assert seen == sizes
-
-
-def test_a_network_that_answers_for_fewer_faces_is_an_error() -> None:
-    with pytest.raises(EngineError, match="answered 1 of 4"):
-        batches.run(FakeEngine(lambda rgb: {"out": rgb[:1]}), {"rgb": np.zeros((3, 2), np.float32)})
 
 
 # steadiness
