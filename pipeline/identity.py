@@ -24,9 +24,9 @@ Vector = Float[np.ndarray, " d"]
 _GOOD = 0.25  # quality of a sighting from which it can tell two people apart
 NOBODY_KNOWN: Mapping[int, int] = MappingProxyType({})
 SIGHTINGS = 6  # frames of a track that its source is averaged over
+TRIES = 8  # candidates of a persona that are drawn again because they look like another gender
 
 # what "the same" means where an attribute is kept: within the error of the estimates
-TRIES = 8  # candidates of a persona that are drawn again because they look like another gender
 _KEEP_TOLERANCE = np.array([0.10, 0.1, 0.18])  # age / 100 years, gender, ITA / 100 degrees
 
 GENDERS = {"female": (-9.0, 0.5), "male": (0.5, 9.0)}
