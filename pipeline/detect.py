@@ -213,9 +213,8 @@ def united(parts: Sequence[Candidates]) -> Candidates:
     union = suppressed(joined(each), SAME_IOU, SAME_INSIDE)
     doubt = np.ones(len(union), np.float32)
     for part in each:
-        for number, box in enumerate(union.boxes):
-            agreeing = part.scores[overlaps(box, part.boxes)[0] > SAME_IOU]
-            doubt[number] *= 1 - agreeing.max(initial=0)
+        agreeing = np.where(overlaps(union.boxes, part.boxes)[0] > SAME_IOU, part.scores, np.float32(0))
+        doubt *= 1 - agreeing.max(axis=1, initial=0)
     return Candidates(union.boxes, 1 - doubt, union.points)
 
 

@@ -11,6 +11,9 @@ import numpy as np
 from veilcast.arrays import Float32, Int64
 from veilcast.types import Box, Boxes, Face
 
+_BLOCK = 16  # boxes at a time that are compared with all
+
+Share = Float32[np.ndarray, "n m"]  # 0 to 1
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
@@ -69,15 +72,15 @@ def joined(parts: Sequence[Candidates]) -> Candidates:
     )
 
 
-def overlaps(box: Float32[np.ndarray, " 4"], boxes: Boxes) -> tuple[np.ndarray, np.ndarray]:
-    """IoU of `box` with each of `boxes`, and the common area over the smaller of the two."""
-    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
-    common = np.prod(np.maximum(high - low, 0), axis=1)
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    area = float(np.prod(box[2:] - box[:2]))
-    return common / np.maximum(area + areas - common, 1e-9), common / np.maximum(
-        np.minimum(area, areas), 1e-9
-    )
+def overlaps(boxes: Boxes, others: Boxes) -> tuple[Share, Share]:
+    """IoU of each of `boxes` with each of `others`, and their common area over the smaller of the two."""
+    x0, y0, x1, y1 = boxes.T[:, :, None]
+    u0, v0, u1, v1 = others.T
+    wide, high = np.minimum(x1, u1) - np.maximum(x0, u0), np.minimum(y1, v1) - np.maximum(y0, v0)
+    common = np.maximum(wide, 0) * np.maximum(high, 0)
+    ours, theirs = (x1 - x0) * (y1 - y0), (u1 - u0) * (v1 - v0)
+    union, smaller = ours + theirs - common, np.minimum(ours, theirs)
+    return common / np.maximum(union, 1e-9), common / np.maximum(smaller, 1e-9)
 
 
 def best_first(candidates: Candidates) -> Candidates:
@@ -90,10 +93,11 @@ def suppressed(candidates: Candidates, iou: float, inside: float = 1.1) -> Candi
     ranked = best_first(candidates)
     keep: list[int] = []
     open_ = np.ones(len(ranked), bool)
-    for number in range(len(ranked)):
-        if not open_[number]:
-            continue
-        keep.append(number)
-        ious, shares = overlaps(ranked.boxes[number], ranked.boxes)
-        open_ &= (ious <= iou) & (shares <= inside)
+    while len(block := np.flatnonzero(open_)[:_BLOCK]):
+        ious, shares = overlaps(ranked.boxes[block], ranked.boxes)
+        for number, beside in zip(block, (ious <= iou) & (shares <= inside), strict=True):
+            if open_[number]:
+                keep.append(number)
+                open_ &= beside
+                open_[number] = False  # where its numbers make no sense, too
     return ranked.take(np.array(keep, np.int64))
