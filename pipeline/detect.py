@@ -34,6 +34,7 @@ from veilcast.pipeline.schedule import (
     Pass,
     Schedule,
     closest_passes,
+    in_a_crowd,
     still_passes,
 )
 from veilcast.trt_engines.engine import Engine
@@ -146,6 +147,8 @@ class FaceFinder:
     ) -> Look:
         """`before`: looks that tell where to look; `shown`: the picture at a size."""
         size, shown = frame.displayed_size, shown or cache(partial(picture, frame))
+        if _is_crowd(passes, size, before[:-1]):  # without the last, which this one need not wait for yet
+            passes = in_a_crowd(passes, size)
         found = [(step.network, self._whole(shown, step, size)) for step in passes if not step.near]
         for step in passes:
             if step.near:
@@ -256,6 +259,16 @@ def open_one(name_or_path: str | Path, models: Models, threads: int = 1) -> Abst
         return NetworkDetector(KINDS[str(name_or_path)], models.file(str(name_or_path)), threads=threads)
     path = Path(name_or_path)
     return NetworkDetector(kind_of(path), path, threads=threads)
+
+
+def _is_crowd(passes: Sequence[Pass], size: tuple[int, int], before: Sequence[Future[Look]]) -> bool:
+    """Whether looks before saw so much that is small that the look's parts of the picture are the whole."""
+    near = [step.size for step in passes if step.near]
+    if not near or not before:
+        return False
+    known = joined([look.result().candidates for look in before])
+    spots = (tiles.small(known.moved(w / size[0], h / size[1]).boxes) for w, h in near)
+    return all(tiles.around(small, at) == [(0, 0, *at)] for small, at in zip(spots, near, strict=True))
 
 
 def _from_the_largest(frame: Frame, passes: Sequence[Pass]) -> dict[tuple[int, int], Rgb | Picture]:

@@ -7,9 +7,10 @@ scale. Which network sees which scale in which look was chosen by benchmarks/rec
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import ceil, sqrt
+from math import ceil, prod, sqrt
 
 from veilcast.config import Detect
 from veilcast.pipeline.detectors.network import CENTERFACE, YUNET
@@ -21,6 +22,7 @@ ENLARGED = 1.5  # at most, in a video: neighbouring frames show what one of them
 MAX_ENLARGED = 2.0  # where a look has to do alone; more than this shows a network nothing new
 WHOLE_EVERY = 4  # how many thorough looks one sees the whole picture in detail, and not only parts of it
 LIGHT_EVERY = 2  # the same of quick looks
+SMALL_SHARE = 0.5  # of DETAIL_PX: a picture that is looked at in fewer pixels is small
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,17 @@ def large_passes(size: tuple[int, int], enlarged: float = ENLARGED) -> tuple[Pas
     """Both networks on large faces: what is out of focus or in the dark is often seen by one alone."""
     small = coarse(size, enlarged)
     return Pass(CENTERFACE.name, small), Pass(YUNET.name, small)
+
+
+def in_a_crowd(passes: Sequence[Pass], size: tuple[int, int]) -> tuple[Pass, ...]:
+    """The same look where what is small is all over the picture: parts of it would be the whole. In a small
+    picture the better network, which sees it in detail then, finds nothing more in the coarse one, and every
+    other look has both."""
+    whole = tuple(replace(step, near=False) for step in passes)
+    detailed = Pass(CENTERFACE.name, detail(size))
+    if detailed not in whole or prod(detailed.size) > SMALL_SHARE * DETAIL_PX:
+        return whole
+    return tuple(step for step in whole if step.network != CENTERFACE.name or step == detailed)
 
 
 def closest_passes(size: tuple[int, int]) -> tuple[Pass, ...]:

@@ -15,6 +15,7 @@ _BLOCK = 16  # boxes at a time that are compared with all
 
 Share = Float32[np.ndarray, "n m"]  # 0 to 1
 
+
 @dataclass(frozen=True, slots=True)
 class Candidates:
     boxes: Boxes

@@ -20,6 +20,7 @@ from veilcast.pipeline.detect import FaceFinder, open_detector, open_one, temper
 from veilcast.pipeline.detectors.candidates import Candidates, nothing
 from veilcast.pipeline.detectors.network import CENTERFACE, YUNET, Kind, NetworkDetector
 from veilcast.pipeline.pixels import to_rgb
+from veilcast.pipeline.schedule import coarse, thorough_every
 from veilcast.trt_engines.models import Models
 from veilcast.types import Face, Frame, Orientation, PixelFormat, Rgb
 
@@ -164,6 +165,37 @@ def test_whom_the_light_network_never_sees_the_next_whole_look_finds_and_the_lat
     again = finder(EVERY_FRAME, FarSighted(CENTERFACE, delay_s=0.002), BrightSpot(YUNET, score=0))
     film = (small_face(index, there=index > 0) for index in range(13))
     assert [frame.index for frame, look in again.find_all(film) if look and look.faces] == found
+
+
+class Everywhere(BrightSpot):
+    """Sees a small face in each of the places of a grid over the picture."""
+
+    def candidates(self, rgb: Rgb, thresh: float) -> Candidates:
+        self.pictures.append(rgb)
+        height, width = rgb.shape[:2]
+        corner = np.array([[x * width, y * height] for x in (0.1, 0.5, 0.9) for y in (0.1, 0.5, 0.9)])
+        boxes = np.concatenate([corner, corner + 12], axis=1).astype(np.float32)
+        return Candidates(boxes, np.full(9, 0.8, np.float32), np.zeros((9, 5, 2), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((640, 360), [(540, 960)]), ((1280, 720), [(540, 960), (1080, 1920)])],
+    ids=["small", "large"],
+)
+def test_in_a_crowd_a_thorough_look_sees_the_whole_picture_in_detail_and_large_faces_besides(
+    size: tuple[int, int], expected: list[tuple[int, int]]
+) -> None:
+    """The better network's coarse look is left out in a small picture alone."""
+    better, light = Everywhere(CENTERFACE), Everywhere(YUNET)
+    eyes = finder(EVERY_FRAME, better, light)
+    every = thorough_every(size, EVERY_FRAME.thorough_every)
+    for index in range(2 * every):
+        eyes.find(frame(index, size=size))
+    before = len(better.pictures), len(light.pictures)
+    eyes.find(frame(2 * every, size=size))
+    assert [p.shape[:2] for p in better.pictures[before[0] :]] == expected
+    assert [p.shape[:2] for p in light.pictures[before[1] :]] == [coarse(size)[::-1]]
 
 
 @pytest.mark.parametrize(("score", "is_face", "is_shown"), [(0.3, 1, 1), (0.16, 0, 1), (0.12, 0, 0)])

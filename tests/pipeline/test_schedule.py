@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
 
 import pytest
 
 from veilcast.config import Detect
+from veilcast.pipeline.detectors.network import CENTERFACE
 from veilcast.pipeline.schedule import (
     DETAIL_PX,
     MAX_ENLARGED,
+    Pass,
     Schedule,
     closest_passes,
     coarse,
     detail,
+    in_a_crowd,
     quick_passes,
     thorough_every,
     thorough_passes,
 )
 
+Passes = Callable[..., tuple[Pass, ...]]
 SIZE = (1920, 1080)
 SETTINGS = Detect(look_s=0.2, thorough_every=3)
 
@@ -118,6 +123,15 @@ def test_large_faces_are_looked_for_in_half_the_detail() -> None:
     assert coarse((1920, 1080)) == (960, 540)
     assert coarse((640, 360)) == (480, 270)
     assert coarse((1, 1)) == (1, 1)
+
+
+@pytest.mark.parametrize("passes", [quick_passes, thorough_passes])
+@pytest.mark.parametrize("size", [SIZE, (640, 360)])
+def test_in_a_crowd_no_look_keeps_to_parts(passes: Passes, size: tuple[int, int]) -> None:
+    whole = passes(size)
+    if passes is thorough_passes and size != SIZE:
+        whole = tuple(p for p in whole if p != Pass(CENTERFACE.name, coarse(size)))
+    assert in_a_crowd(passes(size, near=True), size) == whole
 
 
 def test_time_that_runs_backward_does_not_blind_the_finder() -> None:
