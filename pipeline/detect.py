@@ -115,7 +115,7 @@ class FaceFinder:
                 if waiting and waiting[-1][1] is None:
                     last = waiting.pop()[0]
                     passes = closest_passes(last.displayed_size)
-                    waiting.append((last, pool.submit(self._look, last, passes)))
+                    waiting.append((last, at_once(self._look, last, passes, (), None, pool.map)))
                 while waiting:
                     yield _answer(*waiting.popleft())
             finally:
@@ -144,12 +144,17 @@ class FaceFinder:
         passes: Sequence[Pass],
         before: Sequence[Future[Look]] = (),
         shown: Callable[[tuple[int, int]], Rgb | Picture] | None = None,
+        each: Callable[..., Iterator[Candidates]] = map,
     ) -> Look:
-        """`before`: looks that tell where to look; `shown`: the picture at a size."""
+        """`before`: looks that tell where to look; `shown`: the picture at a size; `each`: how passes over
+        all of it are done, one after the other or, where no other look is waiting, side by side."""
         size, shown = frame.displayed_size, shown or cache(partial(picture, frame))
         if _is_crowd(passes, size, before[:-1]):  # without the last, which this one need not wait for yet
             passes = in_a_crowd(passes, size)
-        found = [(step.network, self._whole(shown, step, size)) for step in passes if not step.near]
+        # the longest first, so that those that are done side by side end together
+        whole = sorted((step for step in passes if not step.near), key=lambda step: -prod(step.size))
+        said = dict(zip(whole, each(lambda step: self._whole(shown, step, size), whole), strict=True))
+        found = [(step.network, said[step]) for step in passes if step in said]
         for step in passes:
             if step.near:
                 known = [seen for _, seen in found] + [look.result().candidates for look in before]

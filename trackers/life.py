@@ -36,6 +36,7 @@ class Life:
     state: kalman.State  # at the last hit
     seen: int = 1
     misses: int = 0  # looked-at frames since the last hit
+    _foreseen: tuple[Fraction, kalman.State] | None = field(default=None, init=False, compare=False)
 
     @property
     def confirmed(self) -> bool:
@@ -46,7 +47,9 @@ class Life:
         return self.hits[-1]
 
     def predicted(self, time: Fraction) -> kalman.State:
-        return kalman.predict(self.state, float(time - self.last.time))
+        if self._foreseen is None or self._foreseen[0] != time:  # asked for several times in each frame
+            self._foreseen = time, kalman.predict(self.state, float(time - self.last.time))
+        return self._foreseen[1]
 
     def place(self, time: Fraction) -> tuple[Box, float]:
         """Where it should be, and how far from there it may be, in pixels. Nobody knows yet how fast a
@@ -62,6 +65,7 @@ class Life:
     def see(self, hit: Hit) -> None:
         self.state = kalman.update(self.predicted(hit.time), hit.face.box)
         self.hits.append(hit)
+        self._foreseen = None
         self.seen += 1
         self.misses = 0
 
