@@ -150,7 +150,7 @@ class FaceFinder:
         all of it are done, one after the other or, where no other look is waiting, side by side."""
         size, shown = frame.displayed_size, shown or cache(partial(picture, frame))
         if _is_crowd(passes, size, before[:-1]):  # without the last, which this one need not wait for yet
-            passes = in_a_crowd(passes, size)
+            passes = in_a_crowd(passes, size, self._settings.thorough_every)
         # the longest first, so that those that are done side by side end together
         whole = sorted((step for step in passes if not step.near), key=lambda step: -prod(step.size))
         said = dict(zip(whole, each(lambda step: self._whole(shown, step, size), whole), strict=True))

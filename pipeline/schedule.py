@@ -84,13 +84,14 @@ def large_passes(size: tuple[int, int], enlarged: float = ENLARGED) -> tuple[Pas
     return Pass(CENTERFACE.name, small), Pass(YUNET.name, small)
 
 
-def in_a_crowd(passes: Sequence[Pass], size: tuple[int, int]) -> tuple[Pass, ...]:
+def in_a_crowd(passes: Sequence[Pass], size: tuple[int, int], most: int) -> tuple[Pass, ...]:
     """The same look where what is small is all over the picture: parts of it would be the whole. In a small
-    picture the better network, which sees it in detail then, finds nothing more in the coarse one, and every
-    other look has both."""
+    picture the better network, which sees it in detail then, finds nothing more in the coarse one, and the
+    quick looks, where there are any, have both. `most`: see `thorough_every`."""
     whole = tuple(replace(step, near=False) for step in passes)
     detailed = Pass(CENTERFACE.name, detail(size))
-    if detailed not in whole or prod(detailed.size) > SMALL_SHARE * DETAIL_PX:
+    large = prod(detailed.size) > SMALL_SHARE * DETAIL_PX
+    if detailed not in whole or large or thorough_every(size, most) == 1:
         return whole
     return tuple(step for step in whole if step.network != CENTERFACE.name or step == detailed)
 

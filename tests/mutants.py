@@ -270,7 +270,7 @@ MUTANTS = [
            lambda passes: lambda size, enlarged=ENLARGED, near=False: passes(size, enlarged, True),
            f"{DETECT}:test_a_quick_look_goes_where_a_look_before_saw_something_small_or_sees_the_whole_picture"),
     Mutant("in a crowd nobody looks for large faces", Threat.MISSED, "detect", "pipeline.detect:in_a_crowd",
-           lambda _: lambda passes, size: tuple(replace(p, near=False) for p in passes if p.near),
+           lambda _: lambda passes, *_: tuple(replace(p, near=False) for p in passes if p.near),
            f"{DETECT}:test_in_a_crowd_a_thorough_look_sees_the_whole_picture_in_detail_and_large_faces_besides",
            ((640, 360), [(540, 960)])),
     Mutant("tiles have no room around them", Threat.MISSED, "detect", "pipeline.tiles:_ROOM_PX", value(0),

@@ -131,7 +131,14 @@ def test_in_a_crowd_no_look_keeps_to_parts(passes: Passes, size: tuple[int, int]
     whole = passes(size)
     if passes is thorough_passes and size != SIZE:
         whole = tuple(p for p in whole if p != Pass(CENTERFACE.name, coarse(size)))
-    assert in_a_crowd(passes(size, near=True), size) == whole
+    assert in_a_crowd(passes(size, near=True), size, most=3) == whole
+
+
+@pytest.mark.parametrize(("size", "most"), [((640, 360), 1), ((320, 240), 3)])
+def test_in_a_crowd_large_faces_are_looked_for_by_both_where_no_look_is_quick(
+    size: tuple[int, int], most: int
+) -> None:
+    assert in_a_crowd(thorough_passes(size, near=True), size, most) == thorough_passes(size)
 
 
 def test_time_that_runs_backward_does_not_blind_the_finder() -> None:
