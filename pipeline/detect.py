@@ -268,12 +268,12 @@ def open_one(name_or_path: str | Path, models: Models, threads: int = 1) -> Abst
 
 def _is_crowd(passes: Sequence[Pass], size: tuple[int, int], before: Sequence[Future[Look]]) -> bool:
     """Whether looks before saw so much that is small that the look's parts of the picture are the whole."""
-    near = [step.size for step in passes if step.near]
-    if not near or not before:
+    near = next((step.size for step in passes if step.near), None)
+    if near is None or not before:
         return False
     known = joined([look.result().candidates for look in before])
-    spots = (tiles.small(known.moved(w / size[0], h / size[1]).boxes) for w, h in near)
-    return all(tiles.around(small, at) == [(0, 0, *at)] for small, at in zip(spots, near, strict=True))
+    spots = tiles.small(known.moved(near[0] / size[0], near[1] / size[1]).boxes)
+    return tiles.around(spots, near) == [(0, 0, *near)]
 
 
 def _from_the_largest(frame: Frame, passes: Sequence[Pass]) -> dict[tuple[int, int], Rgb | Picture]:
