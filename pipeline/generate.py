@@ -64,7 +64,7 @@ class Rendering:
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Why a face must be covered solid. `close`: because it is too much like somebody; another draw of
-    the persona may do better. `former`: the persona's rendering before this one may stand in for it."""
+    the persona may do better, or its rendering before this one. `former`: that one needs no second look."""
 
     reason: str
     close: bool = False

@@ -144,13 +144,19 @@ class Synthesiser:
         return warp.carry(rgb, pose, view.pose)
 
     def _former(self, view: View, life: Life, refusal: Refusal) -> Rgb | Refusal:
-        """What the persona last looked like, for a rendering that repeats what it replaces; what is shown is
-        compared with that once more when it is put in."""
-        if not refusal.former or life.rendered is None or not warp.may_bend(life.rendered[0], view.pose):
+        """What the persona last looked like, for a rendering that is too much like somebody. Where it repeats
+        what it replaces, what is shown is compared with that once more when it is put in; where its face is
+        somebody's, what is carried is looked at as a rendering is."""
+        stands_in = refusal.former or refusal.close
+        if not stands_in or life.rendered is None or not warp.may_bend(life.rendered[0], view.pose):
             return refusal
         pose, rgb = life.rendered
-        self._counters.add("faces carried for want of a new one")
-        return warp.carry(rgb, pose, view.pose)
+        carried: Rgb | Refusal = warp.carry(rgb, pose, view.pose)
+        if not refusal.former:
+            (carried,) = self._looked_at([view], [carried])
+        if not isinstance(carried, Refusal):
+            self._counters.add("faces carried for want of a new one")
+        return carried
 
     def _render(self, views: Sequence[View]) -> dict[int, Rgb | Refusal]:
         """Full renderings. A persona that was never shown and is too close to somebody is drawn again."""
@@ -186,10 +192,7 @@ class Synthesiser:
             rgb if isinstance(rgb, Refusal) else _changed(view, rgb)
             for view, rgb in zip(views, found, strict=True)
         ]
-        try:
-            return self._recognised(views, changed)
-        except (VeilcastError, ValueError) as error:
-            return [Refusal(f"check failed: {type(error).__name__}")] * len(views)
+        return self._looked_at(views, changed)
 
     def _job(self, view: View) -> Job:
         persona = self._personas[view.track.id]
@@ -197,6 +200,12 @@ class Synthesiser:
         identity, noise = persona.identity.embedding, persona.noise()
         veiled = patch.veiled(view.small, view.hidden)
         return Job(key, view.pose.side, veiled, view.geometry, identity, noise, self.hurry)
+
+    def _looked_at(self, views: Sequence[View], found: Sequence[Rgb | Refusal]) -> list[Rgb | Refusal]:
+        try:
+            return self._recognised(views, found)
+        except (VeilcastError, ValueError) as error:
+            return [Refusal(f"check failed: {type(error).__name__}")] * len(views)
 
     def _recognised(self, views: Sequence[View], found: Sequence[Rgb | Refusal]) -> list[Rgb | Refusal]:
         """Those with a face in the right place that is neither a real person nor another persona."""

@@ -12,6 +12,7 @@ from tests.pipeline.synthetic_world import (
     Honest,
     World,
     as_image,
+    embed,
     frame,
     mesh,
     person_of,
@@ -27,11 +28,12 @@ from veilcast.errors import EngineError
 from veilcast.pipeline import checks, generate, synthetic, warp
 from veilcast.pipeline.align import similarity
 from veilcast.pipeline.cover import cover, is_solid, regions
-from veilcast.pipeline.generate import Generator, Job, Rendering
+from veilcast.pipeline.generate import Generator, Job, Refusal, Rendering
 from veilcast.pipeline.identity import TRIES
 from veilcast.pipeline.likeness import Lens, Likeness, compare
 from veilcast.pipeline.pixels import crop_to_rgb
-from veilcast.pipeline.views import Scene
+from veilcast.pipeline.synthetic import Synthesiser
+from veilcast.pipeline.views import Life, Scene, View
 from veilcast.types import Frame, Track
 
 SETTINGS = Cover()
@@ -288,7 +290,8 @@ def test_an_answer_that_comes_late_is_not_taken_for_the_next_one() -> None:
 
 
 def test_faces_with_swapped_keys_never_go_to_two_people() -> None:
-    """Once both personas have been shown, a swap of their pictures is noticed."""
+    """Once both personas have been shown, a swap of their pictures is noticed: what each looked like before
+    stands in for a while."""
     calls = []
 
     def swaps(jobs: Sequence[Job], right: list[Rendering]) -> list[Rendering]:
@@ -306,9 +309,15 @@ def test_faces_with_swapped_keys_never_go_to_two_people() -> None:
     shown = [frame_ for scene in ([first], rest) for frame_ in show_open(stream, scene)]
     stream.guard.close()
     assert not any(solid(shown[0], face) for face in first[1])
-    for after, (_, tracks) in zip(shown[1:], rest, strict=True):
-        assert all(solid(after, face) for face in tracks)
-    assert stream.counters.snapshot()["faces covered solid: another persona"] == 2 * len(rest)
+    drawn = {number: person_of(p.identity.embedding) for number, p in stream.personas.items()}
+    own, none = shown[1], shown[2:]
+    for face in rest[0][1]:
+        likenesses = {number: likeness(own, face, person) for number, person in drawn.items()}
+        assert likenesses.pop(face.id) > 0.85
+        assert max(likenesses.values()) < 0.6
+    assert len(none) == 1
+    assert all(solid(none[0], face) for face in rest[1][1])
+    assert stream.counters.snapshot()["faces covered solid: another persona"] == 2
 
 
 def show_open(stream: World, scenes: Sequence[Scene]) -> list[Frame]:
@@ -353,6 +362,36 @@ def test_a_rendering_that_repeats_the_source_is_replaced_by_the_one_before_for_a
     assert counts["faces covered solid: too much like the source"] == 3
 
 
+@pytest.mark.parametrize("everything", [False, True])
+def test_where_a_rendering_has_the_source_s_face_the_one_before_stands_in_if_it_has_not(
+    everything: bool,
+) -> None:
+    """The recogniser alone tells the source: in what is rendered from a frame on, or in whatever it sees."""
+    due = warp.MAX_AGE + 1  # then a still face is rendered anew
+    now = False
+
+    def pale_then(jobs: Sequence[Job], right: list[Rendering]) -> list[Rendering]:
+        nonlocal now
+        now = now or jobs[0].key[0] >= due
+        return [replace(r, image=r.image / 2 + 0.4 if r.key[0] >= due else r.image) for r in right]
+
+    def source_in_pale(rgb: np.ndarray) -> dict[str, np.ndarray]:
+        found = embed(rgb)["embedding"]
+        taken = (rgb.mean((1, 2, 3)) > 150) | (now and everything)
+        return {"embedding": np.where(taken[:, None], stream.personas[1].source[0], found)}
+
+    stream = world(Broken(pale_then))
+    object.__setattr__(stream.synthesiser._recognisers[0].engine, "function", source_in_pale)
+    still = [(frame(index, [track(1)]), (track(1),)) for index in range(due + 8)]
+    person = person_of(stream.personas[1].identity.embedding)
+    for index, after in enumerate(show(stream, still)):
+        assert solid(after, track(1)) == (everything and index >= due)
+        assert solid(after, track(1)) or likeness(after, track(1), person) > 0.85
+    counts = stream.counters.snapshot()
+    assert counts.get("faces carried for want of a new one", 0) == (0 if everything else 8)
+    assert counts.get("faces covered solid: too close to its source", 0) == (8 if everything else 0)
+
+
 def test_a_persona_too_close_to_its_source_is_drawn_again() -> None:
     def first_draw_is_the_source(jobs: Sequence[Job], right: list[Rendering]) -> list[Rendering]:
         return [
@@ -362,8 +401,6 @@ def test_a_persona_too_close_to_its_source_is_drawn_again() -> None:
 
     # a mirrored source differs in its pixels, so only the recogniser can tell
     def knows_mirrors(rgb: np.ndarray) -> dict[str, np.ndarray]:
-        from tests.pipeline.synthetic_world import embed
-
         return {"embedding": embed(rgb)["embedding"] + embed(rgb[:, :, :, ::-1])["embedding"]}
 
     stream = world(Broken(first_draw_is_the_source))
@@ -504,3 +541,15 @@ def test_without_its_digest_a_stale_rendering_would_be_shown(monkeypatch: pytest
     monkeypatch.setattr(generate, "_digest", lambda image: str(time.monotonic_ns()).encode())
     with pytest.raises(AssertionError):
         test_a_rendering_of_an_earlier_window_is_stale()
+
+
+def test_unless_it_is_looked_at_what_stands_in_would_show_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    former = Synthesiser._former
+
+    def unlooked(self: Synthesiser, view: View, life: Life, refusal: Refusal) -> np.ndarray | Refusal:
+        return former(self, view, life, replace(refusal, former=refusal.close))
+
+    monkeypatch.setattr(Synthesiser, "_former", unlooked)
+    test = test_where_a_rendering_has_the_source_s_face_the_one_before_stands_in_if_it_has_not
+    with pytest.raises(AssertionError):
+        test(True)
