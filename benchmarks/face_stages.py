@@ -14,7 +14,7 @@ import argparse
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,16 +74,12 @@ def measured(clip: Path, plan: Plan, config: Config, count: int, anew: bool) -> 
     """The second of two runs over the same frames: in the first one networks prepare for their batches."""
     for _ in range(2):
         with Studio(config.synthetic, Models(fetch=True)) as studio, timed(anew) as spent:
-            with Decoder(clip) as decoder:
-                studio.meet(decoder.frames(), plan, b"benchmark")
+            meet(studio, clip, plan)
             frames = list(first(clip, count))
             before = studio.told()["counts"]
             spent.clear()
             start_s = time.perf_counter()
-            scenes = ((frame, plan[frame.index].faces) for frame in frames)
-            for frame, painters in studio.painted(scenes):
-                for paint in painters.values():
-                    paint(frame)
+            paint(studio, frames, plan)
             wall_s = time.perf_counter() - start_s
             made = Counter(studio.told()["counts"])
             made.subtract(before)
@@ -95,6 +91,19 @@ def measured(clip: Path, plan: Plan, config: Config, count: int, anew: bool) -> 
         "stages_ms": {name: spent[name] / faces * 1e3 for name in STAGES},
         "together_ms": wall_s / faces * 1e3,
     }
+
+
+def meet(studio: Studio, clip: Path, plan: Plan) -> None:
+    """Everybody in the clip, with a key that is the same each time."""
+    with Decoder(clip) as decoder:
+        studio.meet(decoder.frames(), plan, b"benchmark")
+
+
+def paint(studio: Studio, frames: Iterable[Frame], plan: Plan) -> None:
+    """Every face of these frames."""
+    for frame, painters in studio.painted((frame, plan[frame.index].faces) for frame in frames):
+        for put_in in painters.values():
+            put_in(frame)
 
 
 def first(clip: Path, count: int) -> Iterator[Frame]:

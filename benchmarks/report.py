@@ -197,6 +197,29 @@ def face_stages_table(result: Json) -> str:
     return f"{result['processor']}, milliseconds a face:\n\n{markdown(('stage', *runs), lines)}"
 
 
+def carrying_table(result: Json) -> str:
+    """A row for each clip and width of the limits; errors of faces rendered anew, then of those carried."""
+    names = {"mouth_opening": "mouth open", "mouth_width": "mouth wide", "lids": "eyelids"}
+
+    def pair(row: Json, name: str) -> str:
+        return " / ".join(
+            "–" if row[kind] is None else f"{row[kind][name]:.2f}" for kind in ("anew", "carried")
+        )
+
+    rows = [
+        (
+            row["clip"],
+            f"{row['limits']:g}",
+            str(row["faces"]),
+            f"{row['generated_share']:.0%}",
+            *(pair(row, name) for name in names),
+        )
+        for row in result["rows"]
+    ]
+    head = ("clip", "limits", "faces", "anew", *(f"{name}: anew / carried" for name in names.values()))
+    return markdown(head, rows)
+
+
 def ablations_table(result: Json) -> str:
     """A part for each phase; a row for what was left out of it."""
     parts = []
@@ -310,6 +333,7 @@ TABLES: Mapping[str, Callable[[Json], str]] = {
     "pictures": pictures_table,
     "dataset": dataset.table,
     "face_stages": face_stages_table,
+    "carrying": carrying_table,
     "ablations": ablations_table,
     "archive": archive_table,
     "cluster": cluster_table,
