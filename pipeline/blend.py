@@ -20,7 +20,7 @@ from veilcast.types import Affine, Box, Frame, Rgb
 
 FEATHER = 0.06  # of the patch's side, outside the mask
 RING = 0.10
-_CELLS = 48  # a side: colours are fitted there
+_CELLS = 32  # a side: colours are fitted there
 _MOST_SHIFT = 24  # of 255, in colour; a ring that differs more shows something else
 _SKIN_DIFFERS = 50, 110  # of 255: from a face's usual colour, of what is surely its skin and surely not
 _CIRCLE = np.array([(np.cos(a), np.sin(a)) for a in np.linspace(0, 2 * np.pi, 64, endpoint=False)])
