@@ -4,7 +4,7 @@
 
 Each clip twice: with every face generated anew, in batches as they come (a window of eight frames), and as
 the product does it, which carries a rendering while a face changes little. Stages are wall times of the
-threads that they run in, two of which work side by side; "together" is the wall time of all. Finding,
+threads that they run in, three of which work side by side; "together" is the wall time of all. Finding,
 decoding and encoding are not in it.
 """
 
@@ -29,7 +29,7 @@ from veilcast.pipeline.detect import open_detector
 from veilcast.pipeline.generate import Guard
 from veilcast.pipeline.landmarks import MeshFinder
 from veilcast.pipeline.plan import Plan
-from veilcast.pipeline.stages import detect_file
+from veilcast.pipeline.stages import detect_file, overlapped
 from veilcast.pipeline.studio import Studio
 from veilcast.pipeline.views import Viewer
 from veilcast.trt_engines.models import Models
@@ -100,8 +100,9 @@ def meet(studio: Studio, clip: Path, plan: Plan) -> None:
 
 
 def paint(studio: Studio, frames: Iterable[Frame], plan: Plan) -> None:
-    """Every face of these frames."""
-    for frame, painters in studio.painted((frame, plan[frame.index].faces) for frame in frames):
+    """Every face of these frames, as the product does it: put in while later ones are rendered."""
+    painted = overlapped(studio.painted)
+    for frame, painters in painted((frame, plan[frame.index].faces) for frame in frames):
         for put_in in painters.values():
             put_in(frame)
 

@@ -1,7 +1,7 @@
 """`--replacewith synthetic`: one synthetic person for each real one, frame after frame.
 
-Each face of a window of frames is rendered as its persona, anew or carried from a frame before, checked
-and blended. What comes out are painters for `cover`; a face without one is covered solid, and every
+Each face of a window of frames is rendered as its persona, anew or carried from a frame before, and checked.
+What comes out are painters for `cover`, which carry and blend; a face without one is covered solid, and every
 reason is counted.
 """
 
@@ -32,6 +32,7 @@ REDRAWS = 24  # candidates tried for a persona whose face is still too close to 
 _EVERY_LOOK = 2  # first renderings of a persona that all recognisers see; later ones the first recogniser
 
 Painters = Mapping[int, Painter]
+Drawn = Callable[[], Rgb]  # a persona's face in a patch; carrying is done when it is asked for
 Coarse = Callable[[UInt8[np.ndarray, "n 128 128 3"]], Float64[np.ndarray, "n 3"]]
 
 
@@ -88,11 +89,11 @@ class Synthesiser:
                 frame = window[view.place][0]
                 painters[view.place][view.track.id] = partial(blend.paste_veil, face=veil(frame, view.track))
                 self._counters.add("faces veiled")
-        for view, rgb in self._rendered([view for view in views if isinstance(view, View)]):
-            painters[view.place][view.track.id] = partial(blend.paste, face=_blended(view, rgb))
+        for view, drawn in self._rendered([view for view in views if isinstance(view, View)]):
+            painters[view.place][view.track.id] = partial(_put_in, view=view, drawn=drawn)
         return painters
 
-    def _rendered(self, views: Sequence[View]) -> Iterator[tuple[View, Rgb]]:
+    def _rendered(self, views: Sequence[View]) -> Iterator[tuple[View, Drawn]]:
         """Each view with its persona's face, but for those that are refused."""
         known = [view for view in views if view.track.id in self._personas]
         self._refuse("no persona", len(views) - len(known))
@@ -128,7 +129,7 @@ class Synthesiser:
 
     def _rendering_for(
         self, view: View, key: View | None, fresh: Mapping[int, Rgb | Refusal]
-    ) -> Rgb | Refusal:
+    ) -> Drawn | Refusal:
         life = self._lives[view.track.id]
         if key is view:
             found = fresh[id(view)]
@@ -136,14 +137,14 @@ class Synthesiser:
                 return self._former(view, life, found)
             life.rendered = (view.pose, found)
             self._counters.add("faces generated")
-            return found
+            return _as_is(found)
         if life.rendered is None:
             return Refusal("nothing to carry")
         pose, rgb = life.rendered
         self._counters.add("faces carried")
-        return warp.carry(rgb, pose, view.pose)
+        return partial(warp.carry, rgb, pose, view.pose)
 
-    def _former(self, view: View, life: Life, refusal: Refusal) -> Rgb | Refusal:
+    def _former(self, view: View, life: Life, refusal: Refusal) -> Drawn | Refusal:
         """What the persona last looked like, for a rendering that is too much like somebody. Where it repeats
         what it replaces, what is shown is compared with that once more when it is put in; where its face is
         somebody's, what is carried is looked at as a rendering is."""
@@ -154,9 +155,10 @@ class Synthesiser:
         carried: Rgb | Refusal = warp.carry(rgb, pose, view.pose)
         if not refusal.former:
             (carried,) = self._looked_at([view], [carried])
-        if not isinstance(carried, Refusal):
-            self._counters.add("faces carried for want of a new one")
-        return carried
+        if isinstance(carried, Refusal):
+            return carried
+        self._counters.add("faces carried for want of a new one")
+        return _as_is(carried)
 
     def _render(self, views: Sequence[View]) -> dict[int, Rgb | Refusal]:
         """Full renderings. A persona that was never shown and is too close to somebody is drawn again."""
@@ -266,6 +268,15 @@ def _distinct(personas: Iterable[Persona]) -> list[Persona]:
 
 def _stacked(vectors: Sequence[np.ndarray], size: int) -> np.ndarray:
     return np.stack(vectors) if vectors else np.zeros((0, size))
+
+
+def _as_is(rgb: Rgb) -> Drawn:
+    return lambda: rgb
+
+
+def _put_in(frame: Frame, view: View, drawn: Drawn) -> None:
+    """What a painter does, in the thread that covers: meanwhile the next faces are rendered."""
+    blend.paste(frame, _blended(view, drawn()))
 
 
 def _blended(view: View, rgb: Rgb) -> blend.Synthetic:

@@ -32,7 +32,7 @@ from veilcast.pipeline.generate import Generator, Job, Refusal, Rendering
 from veilcast.pipeline.identity import TRIES
 from veilcast.pipeline.likeness import Lens, Likeness, compare
 from veilcast.pipeline.pixels import crop_to_rgb
-from veilcast.pipeline.synthetic import Synthesiser
+from veilcast.pipeline.synthetic import Drawn, Synthesiser
 from veilcast.pipeline.views import Life, Scene, View
 from veilcast.types import Frame, Track
 
@@ -546,7 +546,7 @@ def test_without_its_digest_a_stale_rendering_would_be_shown(monkeypatch: pytest
 def test_unless_it_is_looked_at_what_stands_in_would_show_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
     former = Synthesiser._former
 
-    def unlooked(self: Synthesiser, view: View, life: Life, refusal: Refusal) -> np.ndarray | Refusal:
+    def unlooked(self: Synthesiser, view: View, life: Life, refusal: Refusal) -> Drawn | Refusal:
         return former(self, view, life, replace(refusal, former=refusal.close))
 
     monkeypatch.setattr(Synthesiser, "_former", unlooked)
