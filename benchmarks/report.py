@@ -85,7 +85,8 @@ def peers_table(result: Json) -> str:
 
 
 def synthetic_table(result: Json) -> str:
-    head = f"{result['processor']}; {result['faces']} held-out people, a picture each."
+    people = f"{result['faces']} held-out people, a picture each"
+    head = f"{result['processor']}; {people}; means over {result['keys']} keys."
     return f"{head}\n\n{synthetic.table(result)}"
 
 

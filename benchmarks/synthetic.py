@@ -1,9 +1,11 @@
 """What the generator is worth, on people it was not trained on and on clips: one command, every figure.
 
-    python -m benchmarks.synthetic FACES [--model DIR] [--people 250] [CLIP...] --out synthetic.json
+    python -m benchmarks.synthetic FACES [--model DIR] [--people 250] [--keys 4] [CLIP...] --out FILE.json
 
 FACES: a folder in the training format (docs/training.md); only held-out people are used. Everything goes
 through the product: `veilcast run --replacewith synthetic` makes the output, `veilcast evaluate` judges it.
+Another key draws other people, of whom some are easier to draw: figures are means over several keys, always
+the same ones.
 
 people      a folder of pictures for each of --people held-out people, one persona each; the gallery is the
             other pictures of every held-out person
@@ -16,12 +18,14 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import json
+import statistics
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -45,12 +49,13 @@ class Bench:
 
     scratch: Path
     model: Path | None
-    options: list[str] = field(default_factory=list)
+    key: Path | None = None
 
     def anonymised(self, source: Path, target: Path, *options: str) -> float:
         """Seconds that `veilcast run` took; exit code 4 (some pictures failed) is told by the report."""
         command = [program(), "run", source, "-o", target, "--replacewith", "synthetic", "--quiet"]
-        command += [*(["--model", self.model] if self.model else []), *self.options, *options]
+        command += [*(["--model", self.model] if self.model else []), *options]
+        command += ["--identity-key-file", self.key] if self.key else []
         start_s = time.perf_counter()
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
         if done.returncode not in (0, 4):
@@ -75,22 +80,60 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=250)
     parser.add_argument("--pairs", type=int, default=60, help="pairs of strangers with one persona")
     parser.add_argument("--out", type=Path, default=Path("synthetic.json"))
+    parser.add_argument("--keys", type=int, default=4, help="how many keys, each measured by itself")
     parser.add_argument("--keep", type=Path, help="keep the pictures in this folder, to look at")
-    parser.add_argument("--identity-key-file", type=Path, help="draw the same personas again")
     options = parser.parse_args()
     held = by_person(entry for entry in read_index(options.faces) if entry.held_out)
+    shards = Shards(options.faces)
+    each: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="veilcast-synthetic-") as folder:
-        key = options.identity_key_file
-        known = ["--identity-key-file", str(key)] if key else []
-        bench = Bench(options.keep or Path(folder), options.model and options.model.absolute(), known)
-        bench.scratch.mkdir(parents=True, exist_ok=True)
-        shards = Shards(options.faces)
-        result: Result = {"processor": processor(), "faces": options.people}
-        result["people"] = people(bench, shards, held, options.people)
-        result["obeyed"] = obeyed(bench, shards, held, options.pairs)
-        result["clips"] = {c.name: clip(bench, c) for c in options.clips or clips_at_hand(CLIPS)}
+        for number in range(1, options.keys + 1):
+            scratch = (options.keep or Path(folder)) / f"key{number}"
+            scratch.mkdir(parents=True, exist_ok=True)
+            bench = Bench(scratch, options.model and options.model.absolute(), key_file(scratch, number))
+            found: Result = {"people": people(bench, shards, held, options.people)}
+            found["obeyed"] = obeyed(bench, shards, held, options.pairs)
+            found["clips"] = {c.name: clip(bench, c) for c in options.clips or clips_at_hand(CLIPS)}
+            each.append(found)
+            print(json.dumps(spread([found])), flush=True)
+    result = {"processor": processor(), "faces": options.people, "keys": options.keys}
+    result |= averaged(each) | {"spread": spread(each)}
     options.out.write_text(json.dumps(result, indent=1) + "\n")
     print(table(result))
+
+
+def key_file(folder: Path, number: int) -> Path:
+    path = folder / "key"
+    path.write_text(hashlib.sha256(str(number).encode()).hexdigest())
+    path.chmod(0o600)
+    return path
+
+
+def averaged(results: Sequence[Any]) -> Any:
+    """The mean of every number in results of one form; what is not a number is the first one's. A counter
+    that one of them lacks counts nothing there."""
+    first = results[0]
+    if isinstance(first, dict):
+        names = {name: value for result in results for name, value in result.items()}
+        none = {name: 0 if isinstance(value, int) else None for name, value in names.items()}
+        return {name: averaged([result.get(name, none[name]) for result in results]) for name in names}
+    if isinstance(first, list) and len({len(result) for result in results}) == 1:
+        return [averaged(row) for row in zip(*results, strict=True)]
+    numbers = [value for value in results if isinstance(value, int | float)]
+    if not numbers or all(value == first for value in results):
+        return next((value for value in results if value is not None), None)
+    return statistics.fmean(numbers)
+
+
+def spread(each: Sequence[Result]) -> Result:
+    """What changes most from key to key, one value for each."""
+    found: Result = {"told from real": [result["people"]["quality"]["detectable_share"] for result in each]}
+    for place, known in enumerate(each[0]["obeyed"]["reidentification"]):
+        found[known["recogniser"]] = [
+            result["obeyed"]["reidentification"][place]["attacks"]["clips_of_one_scope_share"]
+            for result in each
+        ]
+    return found
 
 
 def by_person(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
@@ -187,8 +230,12 @@ def personas(result: Result) -> Iterable[tuple[str, list[str]]]:
     for known in result["obeyed"]["reidentification"]:
         shares = known["attacks"]
         linked, strangers = shares["clips_of_one_scope_share"], shares["strangers_share"]
-        name = f"one persona known as one (two as one), {known['recogniser']}"
-        yield name, [f"{told(linked)} ({told(strangers)})", *empty]
+        name = f"one persona known as one (two as one; by key), {known['recogniser']}"
+        by_key = result["spread"][known["recogniser"]]
+        yield (
+            name,
+            [f"{told(linked)} ({told(strangers)}; {told(min(by_key))} to {told(max(by_key))})", *empty],
+        )
 
 
 def fairness(result: Result) -> str:
