@@ -10,6 +10,7 @@ import pytest
 from benchmarks import report
 from benchmarks.peers import known, table
 from benchmarks.picture_speed import result
+from benchmarks.synthetic import averaged
 
 README = """before
 <!-- table pictures -->
@@ -84,3 +85,16 @@ def test_a_stopped_run_goes_on_but_not_with_other_clips(tmp_path: Path) -> None:
     assert list(known(path, facts)) == ["ours"]
     assert known(path, {**facts, "clips": ["b.mp4"]}) == {}
     assert known(tmp_path / "none.json", facts) == {}
+
+
+def test_figures_of_several_keys_are_averaged_and_a_missing_counter_counts_nothing() -> None:
+    one = {"name": "a", "tar": 0.25, "none": None, "some": None, "rows": [{"x": 1}], "counts": {"solid": 3}}
+    two = {"name": "a", "tar": 0.75, "none": None, "some": 0.5, "rows": [{"x": 2}], "counts": {"made": 8}}
+    assert averaged([one, two]) == {
+        "name": "a",
+        "tar": 0.5,
+        "none": None,
+        "some": 0.5,
+        "rows": [{"x": 1.5}],
+        "counts": {"solid": 1.5, "made": 4},
+    }
