@@ -102,6 +102,10 @@ class Synthesiser:
         while new := [view for view in known if keys[id(view)] is view and id(view) not in fresh]:
             fresh |= self._render(new)
             keys = self._key_views(known, fresh)  # what was to be carried from a refused one needs its own
+        for view in known:  # until a track has a rendering, its first one is the one to stand in
+            life, found = self._lives[view.track.id], fresh.get(id(view))
+            if life.rendered is None and found is not None and not isinstance(found, Refusal):
+                life.rendered = (view.pose, found)
         for view in known:
             rendered = self._rendering_for(view, keys[id(view)], fresh)
             if isinstance(rendered, Refusal):

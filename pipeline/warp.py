@@ -53,16 +53,17 @@ def may_carry(rendered: Pose, now: Pose) -> bool:
     """Whether what was rendered for one pose still fits another one."""
     if (np.abs(mouth_and_lids(now.mesh) - mouth_and_lids(rendered.mesh)) > OPENING).any():
         return False
-    return _within(rendered, now, 1)
+    return now.index >= rendered.index and _within(rendered, now, 1)
 
 
 def may_bend(rendered: Pose, now: Pose) -> bool:
-    """Whether it may stand in where a new rendering is refused: mouth and lids are bent along."""
+    """Whether it may stand in where a new rendering is refused, in a frame before its own too: mouth and lids
+    are bent along."""
     return _within(rendered, now, BEND)
 
 
 def _within(rendered: Pose, now: Pose, times: float) -> bool:
-    if rendered.side != now.side or not 0 <= now.index - rendered.index <= times * MAX_AGE:
+    if rendered.side != now.side or abs(now.index - rendered.index) > times * MAX_AGE:
         return False
     cosines = (now.rotation.reshape(2, 3) * rendered.rotation.reshape(2, 3)).sum(1)
     if np.arccos(np.clip(cosines, -1, 1)).max() > times * TURN:
@@ -134,7 +135,7 @@ def _affines(
     with np.errstate(divide="ignore", invalid="ignore"):
         across = (by1 * y2[:, None] - by2 * y1[:, None]) / area[:, None]
         down = (by2 * x1[:, None] - by1 * x2[:, None]) / area[:, None]
-    fixed = shifts[:, 0] - across * first[:, :1] - down * first[:, 1:]
+        fixed = shifts[:, 0] - across * first[:, :1] - down * first[:, 1:]
     found = np.stack([across[solid], down[solid], fixed[solid]])
     return np.concatenate([found, np.zeros((3, 1, 2))], 1, dtype=np.float32), solid
 

@@ -392,6 +392,32 @@ def test_where_a_rendering_has_the_source_s_face_the_one_before_stands_in_if_it_
     assert counts.get("faces covered solid: too close to its source", 0) == (8 if everything else 0)
 
 
+def test_where_the_first_rendering_has_the_source_s_face_the_next_one_stands_in() -> None:
+    """A persona that was shown in a later frame of the window is not drawn again because of the first."""
+
+    def pale_at_first(jobs: Sequence[Job], right: list[Rendering]) -> list[Rendering]:
+        return [replace(r, image=r.image / 2 + 0.4 if r.key[0] == 0 else r.image) for r in right]
+
+    def source_in_pale(rgb: np.ndarray) -> dict[str, np.ndarray]:
+        taken = rgb.mean((1, 2, 3)) > 150
+        return {"embedding": np.where(taken[:, None], stream.personas[1].source[0], embed(rgb)["embedding"])}
+
+    stream = world(Broken(pale_at_first))
+    object.__setattr__(stream.synthesiser._recognisers[0].engine, "function", source_in_pale)
+    growing = [track(1, size=1 if index == 0 else 0.9) for index in range(3)]
+    person = person_of(stream.personas[1].identity.embedding)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            warp, "may_carry", lambda rendered, now: False
+        )  # each frame has a rendering of its own
+        shown = show(stream, [(frame(index, [face]), (face,)) for index, face in enumerate(growing)])
+    for after, face in zip(shown, growing, strict=True):
+        assert not solid(after, face)
+        assert likeness(after, face, person) > 0.85
+    assert stream.personas[1].counter == 0
+    assert stream.counters.snapshot()["faces carried for want of a new one"] == 1
+
+
 def test_a_persona_too_close_to_its_source_is_drawn_again() -> None:
     def first_draw_is_the_source(jobs: Sequence[Job], right: list[Rendering]) -> list[Rendering]:
         return [
