@@ -55,7 +55,7 @@ def similarity(src: Float[np.ndarray, "n d"], dst: Float[np.ndarray, "n d"]) -> 
     (Umeyama 1991, equations 40 to 42)."""
     src_mean, dst_mean = src.mean(0), dst.mean(0)
     s, d = src - src_mean, dst - dst_mean
-    if src.shape[1] == 2:  # the same in complex numbers, four times as fast
+    if src.shape[1] == 2:  # the same in complex numbers, without a decomposition
         a, b = s[:, 0] + 1j * s[:, 1], d[:, 0] + 1j * d[:, 1]
         turn = np.vdot(a, b) / np.vdot(a, a).real
         square = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])

@@ -208,6 +208,7 @@ class Synthesiser:
         return Job(key, view.pose.side, veiled, view.geometry, identity, noise, self.hurry)
 
     def _looked_at(self, views: Sequence[View], found: Sequence[Rgb | Refusal]) -> list[Rgb | Refusal]:
+        """What the recognisers say; nothing may be shown where they cannot be asked."""
         try:
             return self._recognised(views, found)
         except (VeilcastError, ValueError) as error:
