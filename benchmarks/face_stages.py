@@ -23,7 +23,7 @@ from benchmarks.clips import clips_at_hand
 from benchmarks.speed import processor
 
 from veilcast.config import Config, overlay
-from veilcast.pipeline import blend, checks, likeness, warp
+from veilcast.pipeline import blend, checks, finish, likeness, warp
 from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.detect import open_detector
 from veilcast.pipeline.generate import Guard
@@ -43,7 +43,9 @@ STAGES: dict[str, tuple[Any, str]] = {
     "denoise and decode": (Guard, "render"),
     "find the new face": (checks, "find_face"),
     "recognise it": (checks.Recogniser, "centred"),
+    "coder's loss": (finish, "coded"),
     "carry": (warp, "carry"),
+    "sharpness": (finish, "sharpened"),
     "colours and mask": (blend, "blend"),
     "light": (likeness, "relit"),
     "put in": (blend, "paste"),

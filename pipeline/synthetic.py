@@ -195,7 +195,7 @@ class Synthesiser:
         answers = self._guard.render(jobs)
         found = [answers[job.key] for job in jobs]
         changed = [
-            rgb if isinstance(rgb, Refusal) else _changed(view, rgb)
+            rgb if isinstance(rgb, Refusal) else _changed(view, finish.coded(rgb))
             for view, rgb in zip(views, found, strict=True)
         ]
         return self._looked_at(views, changed)
@@ -287,7 +287,7 @@ def _put_in(frame: Frame, view: View, drawn: Drawn) -> None:
 def _blended(view: View, rgb: Rgb) -> blend.Synthetic:
     """The face as it goes into its frame."""
     matched, mask = blend.blend(
-        finish.finished(rgb, view.core, view.steep), view.context, view.core, view.others
+        finish.sharpened(rgb, view.core, view.steep), view.context, view.core, view.others
     )
     relit = likeness.relit(matched, view.core, view.like)
     return blend.Synthetic(view.track.id, view.track.box, relit, view.to_patch, mask)

@@ -121,6 +121,15 @@ def test_a_still_face_is_rendered_once_and_carried() -> None:
     assert stream.counters.snapshot()["faces carried"] == 19
 
 
+def test_what_no_coder_keeps_is_not_shown() -> None:
+    def woven(image: np.ndarray) -> np.ndarray:
+        return np.asarray(image + 3 / 127.5 * (1 - 2 * (np.indices(image.shape[1:]).sum(0) % 2)), np.float32)
+
+    plain, shown = (show(world(g), clip(1, (1,)))[0].planes[0].astype(int) for g in (Honest(), each(woven)))
+    face = slice(130, 190), slice(70, 130)
+    assert np.abs(shown - plain)[face].mean() < 0.7
+
+
 def test_surroundings_stay_to_the_last_sample() -> None:
     scenes = clip(2)
     before = [[plane.copy() for plane in f.planes] for f, _ in scenes]
