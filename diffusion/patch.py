@@ -123,23 +123,28 @@ def veiled(rgb: UInt8[np.ndarray, "s s 3"], hidden: Float[np.ndarray, "s s"]) ->
     return np.concatenate([rgb.transpose(2, 0, 1) / np.float32(127.5) - 1, hidden[None]], dtype=np.float32)
 
 
+def stance(
+    landmarks: Float[np.ndarray, "478 3"], mesh: Float[np.ndarray, "478 3"], side: int
+) -> Float[np.ndarray, " 9"]:
+    """How an average face (`mesh`, unit size, centred) would have to stand to lie over these landmarks (in
+    pixels of a patch of `side`): the first two columns of the rotation (Zhou et al. 2019, section 4), log
+    scale against a frontal face, shift."""
+    points = list(RIGID)
+    pose = similarity(mesh[points], np.asarray(landmarks, np.float64)[points] / side)
+    scale = max(float(np.cbrt(np.linalg.det(pose[:, :3]))), 1e-6)
+    rotation = pose[:, :3] / scale
+    shift = (pose[:2, 3] - 0.5) * 4
+    return np.concatenate([rotation[:, 0], rotation[:, 1], [2 * np.log(scale)], shift]).astype(np.float32)
+
+
 def geometry(
     landmarks: Float[np.ndarray, "478 3"],
     mesh: Float[np.ndarray, "478 3"],
     blendshapes: Float[np.ndarray, " 52"],
     side: int,
 ) -> Float[np.ndarray, " 61"]:
-    """Pose and expression without face shape: blendshapes, and how an average face (`mesh`, unit size,
-    centred) would have to stand to lie over these landmarks (in pixels of a patch of `side`): the first
-    two columns of the rotation (Zhou et al. 2019, section 4), log scale against a frontal face, shift."""
-    points = list(RIGID)
-    pose = similarity(mesh[points], np.asarray(landmarks, np.float64)[points] / side)
-    scale = max(float(np.cbrt(np.linalg.det(pose[:, :3]))), 1e-6)
-    rotation = pose[:, :3] / scale
-    shift = (pose[:2, 3] - 0.5) * 4
-    return np.concatenate([blendshapes, rotation[:, 0], rotation[:, 1], [2 * np.log(scale)], shift]).astype(
-        np.float32
-    )
+    """Pose and expression without face shape: blendshapes, and the `stance`."""
+    return np.concatenate([blendshapes, stance(landmarks, mesh, side)]).astype(np.float32)
 
 
 def mean_mesh(meshes: Float[np.ndarray, "n 478 3"], side: int, rounds: int = 3) -> Float[np.ndarray, "478 3"]:

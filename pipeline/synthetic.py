@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
 
 import cv2
 import numpy as np
 
-from veilcast.arrays import Float64, UInt8
+from veilcast.arrays import Float32, Float64, UInt8
 from veilcast.counters import Counters
 from veilcast.diffusion import patch
 from veilcast.errors import VeilcastError
@@ -24,10 +23,9 @@ from veilcast.pipeline.generate import Guard, Job, Key, Refusal
 from veilcast.pipeline.generator_model import PATCH_PX
 from veilcast.pipeline.identity import Persona
 from veilcast.pipeline.queues import ahead
-from veilcast.pipeline.views import Life, Scene, Seen, Veil, View, Viewer, veil
+from veilcast.pipeline.views import Life, Scene, Seen, Veil, View, Viewer, veil, windows
 from veilcast.types import Frame, Rgb
 
-WINDOW = 8  # frames whose faces are rendered together
 REDRAWS = 24  # candidates tried for a persona whose face is still too close to somebody
 _EVERY_LOOK = 2  # first renderings of a persona that all recognisers see; later ones the first recogniser
 
@@ -56,12 +54,11 @@ class Synthesiser:
         self.hurry = False  # whether faces are rendered in one step
 
     def painted(self, scenes: Iterable[Scene]) -> Iterator[tuple[Frame, Painters]]:
-        """Each frame with the painters of its faces. WINDOW frames are taken at a time, and looked at in a
+        """Each frame with the painters of its faces. Some frames are taken at a time, and looked at in a
         thread of its own while the faces of those before are rendered."""
-        rest = iter(scenes)
 
         def viewed() -> Iterator[tuple[list[Scene], list[Seen]]]:
-            while window := [(f, () if f.damaged else tracks) for f, tracks in islice(rest, WINDOW)]:
+            for window in windows(scenes):
                 yield window, self._views(window)
 
         with ahead(viewed(), 1) as ready:
@@ -191,7 +188,11 @@ class Synthesiser:
 
     def _accepted(self, views: Sequence[View]) -> list[Rgb | Refusal]:
         """What the generator answers, after every check that a single rendering can pass."""
-        jobs = [self._job(view) for view in views]
+        try:
+            told = self._viewer.geometry(views)
+        except (VeilcastError, ValueError) as error:
+            return [Refusal(f"no expression: {type(error).__name__}")] * len(views)
+        jobs = [self._job(view, geometry) for view, geometry in zip(views, told, strict=True)]
         answers = self._guard.render(jobs)
         found = [answers[job.key] for job in jobs]
         changed = [
@@ -200,12 +201,12 @@ class Synthesiser:
         ]
         return self._looked_at(views, changed)
 
-    def _job(self, view: View) -> Job:
+    def _job(self, view: View, geometry: Float32[np.ndarray, " 61"]) -> Job:
         persona = self._personas[view.track.id]
         key: Key = (view.pose.index, view.track.id, persona.counter)
         identity, noise = persona.identity.embedding, persona.noise()
         veiled = patch.veiled(view.small, view.hidden)
-        return Job(key, view.pose.side, veiled, view.geometry, identity, noise, self.hurry)
+        return Job(key, view.pose.side, veiled, geometry, identity, noise, self.hurry)
 
     def _looked_at(self, views: Sequence[View], found: Sequence[Rgb | Refusal]) -> list[Rgb | Refusal]:
         """What the recognisers say; nothing may be shown where they cannot be asked."""

@@ -6,20 +6,21 @@ outside the mask alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import cv2
 import numpy as np
 
 from veilcast.arrays import Float32, Float64
 from veilcast.diffusion import patch
-from veilcast.pipeline import blend, finish, likeness, warp
+from veilcast.pipeline import between, blend, finish, likeness, warp
 from veilcast.pipeline.align import scale_of, similarity
 from veilcast.pipeline.attention import Attention
 from veilcast.pipeline.generate import Refusal
 from veilcast.pipeline.generator_model import CLOSEUP_PX, PATCH_PX
-from veilcast.pipeline.landmarks import Mesh, MeshFinder, OneEuro, five_points, in_box, size_px
+from veilcast.pipeline.landmarks import Mesh, MeshFinder, OneEuro, in_box, size_px
 from veilcast.pipeline.pixels import crop_to_rgb
 from veilcast.types import Affine, Box, Frame, Rgb, Track
 
@@ -28,10 +29,25 @@ MOVING_CLOSEUP_PX = 200.0  # of the picture under the patch: from here on a movi
 STILL_CLOSEUP_PX = 130.0  # a still one, which is looked at longer than it takes to draw
 _CLOSEUP_STAYS = 0.825  # of those pixels: down to here a close-up stays one
 _SMALL_VEIL_PX = 64.0  # the longer side of a box whose veil is made of half as many pixels
+# frames that are looked at together: few at first, so that all threads have work soon, then more, as
+# networks are quicker at many faces; large frames fill memory
+_FIRST_WINDOW, _WINDOW, _LARGE_WINDOW = 4, 16, 8
+_LARGE_PX = 1920 * 1088  # of a frame: more are many
 _OTHERS = 1.3  # size of the ellipse that hides another face, in boxes
 
 Scene = tuple[Frame, tuple[Track, ...]]
 Expression = Callable[[Float32[np.ndarray, "n 478 3"]], Float32[np.ndarray, "n 52"]]
+
+
+def windows(scenes: Iterable[Scene]) -> Iterator[list[Scene]]:
+    """Frames that are looked at and rendered together; damaged ones without their tracks."""
+    rest, size = iter(scenes), _FIRST_WINDOW
+    for first in rest:
+        width, height = first[0].size
+        size = min(size, _LARGE_WINDOW if width * height > _LARGE_PX else _WINDOW)
+        taken = [first, *islice(rest, size - 1)]
+        yield [(frame, () if frame.damaged else tracks) for frame, tracks in taken]
+        size *= 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +65,7 @@ class View:
     like: likeness.Like = field(repr=False)  # how much a rendering repeats the source's patch
     small: Rgb = field(repr=False)  # (128, 128, 3): the same for the generator
     hidden: likeness.Mask = field(repr=False)  # of that
-    geometry: Float32[np.ndarray, " 61"] = field(repr=False)
+    stance: Float32[np.ndarray, " 9"] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +105,20 @@ class Viewer:
         """One for each track of each frame. Raises EngineError, ValueError."""
         found: list[Seen] = []
         large = [[track for track in tracks if _due(track, frame, lives)] for frame, tracks in window]
-        asked = [
-            (frame, [five_points(t) for t in some]) for (frame, _), some in zip(window, large, strict=True)
-        ]
-        rows = zip(window, large, self.meshes.find(asked), strict=True)
+        looked = [(frame, some) for (frame, _), some in zip(window, large, strict=True)]
+        rows = zip(window, large, between.meshes(self.meshes, looked), strict=True)
         for place, ((frame, tracks), some, meshes) in enumerate(rows):
             found.extend(Veil(place, track) for track in tracks if track not in some)
             for track, mesh in zip(some, meshes, strict=True):
                 life = lives.setdefault(track.id, Life())
                 found.append(self._view(place, frame, tracks, track, mesh, life))
         return found
+
+    def geometry(self, views: Sequence[View]) -> Float32[np.ndarray, "n 61"]:
+        """What the generator is told of pose and expression. Raises EngineError."""
+        meshes = np.stack([view.pose.mesh / view.pose.side for view in views]).astype(np.float32)
+        stances = np.stack([view.stance for view in views])
+        return np.concatenate([self.expression(meshes), stances], 1, dtype=np.float32)
 
     def _view(
         self,
@@ -146,9 +166,7 @@ class Viewer:
         core = small_core = _hidden(points, track.box, to_small, PATCH_PX)
         if side != PATCH_PX:
             core = _hidden(points, track.box, to_patch, side)
-        moving = patch.move(lively, to_small)
-        shapes = self.expression((moving / PATCH_PX)[None].astype(np.float32))[0]
-        geometry = patch.geometry(patch.move(points, to_small), self.mean_mesh, shapes, PATCH_PX)
+        stance = patch.stance(patch.move(points, to_small), self.mean_mesh, PATCH_PX)
         hidden = _ellipses(others, to_patch, side)
         near = _ellipses(others, to_small, PATCH_PX)
         clear = averaged(small, near) if near.any() else small
@@ -159,7 +177,7 @@ class Viewer:
             place,
             track,
             to_patch,
-            warp.Pose(frame.index, side, moving * (side / PATCH_PX), geometry[52:58]),
+            warp.Pose(frame.index, side, patch.move(lively, to_patch), stance[:6]),
             core,
             averaged(source, np.maximum(core, hidden)),
             hidden,
@@ -167,7 +185,7 @@ class Viewer:
             lambda rgb: likeness.compare(lens(rgb), inner),
             averaged(clear, small_core),
             small_core,
-            geometry,
+            stance,
         )
 
 

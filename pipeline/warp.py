@@ -102,8 +102,8 @@ def _displacement(
     affines, solid = _affines(here[corners], (there - here)[corners])
     places = _places(here[corners[solid]] * (_NODES / side))
     centres = ((np.arange(_NODES, dtype=np.float32) + 0.5) * (side / _NODES))[:, None]
-    across, down, fixed = (part[places] for part in affines)  # (nodes, nodes, 2) each
-    coarse = centres * across + centres[:, None] * down + fixed
+    at = affines.take(places, axis=0, mode="wrap")  # (nodes, nodes, 6); -1 is the last
+    coarse = centres * at[..., :2] + centres[:, None] * at[..., 2:4] + at[..., 4:]
     moved: Float32[np.ndarray, "s s 2"] = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_LINEAR)
     return moved
 
@@ -125,7 +125,7 @@ def _triangles(points: bytes, side: int) -> Int32[np.ndarray, "m 3"]:
 
 def _affines(
     corners: Float64[np.ndarray, "m 3 2"], shifts: Float64[np.ndarray, "m 3 2"]
-) -> tuple[Float32[np.ndarray, "3 k 2"], Bool[np.ndarray, " m"]]:
+) -> tuple[Float32[np.ndarray, "k 6"], Bool[np.ndarray, " m"]]:
     """The factors of x, of y and of 1 in the shift in each triangle that has an area, and which those are;
     the last one is no shift."""
     first, (x1, y1), (x2, y2) = corners[:, 0], *(corners[:, n].T - corners[:, 0].T for n in (1, 2))
@@ -136,8 +136,8 @@ def _affines(
         across = (by1 * y2[:, None] - by2 * y1[:, None]) / area[:, None]
         down = (by2 * x1[:, None] - by1 * x2[:, None]) / area[:, None]
         fixed = shifts[:, 0] - across * first[:, :1] - down * first[:, 1:]
-    found = np.stack([across[solid], down[solid], fixed[solid]])
-    return np.concatenate([found, np.zeros((3, 1, 2))], 1, dtype=np.float32), solid
+    found = np.concatenate([across, down, fixed], 1)[solid]
+    return np.concatenate([found, np.zeros((1, 6))], dtype=np.float32), solid
 
 
 def _places(triangles: Float64[np.ndarray, "m 3 2"]) -> Int32[np.ndarray, "k k"]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests.pipeline.synthetic_world import FakeEngine, find_mesh, frame, mesh, track
@@ -10,7 +12,7 @@ from veilcast.diffusion import patch
 from veilcast.pipeline import blend
 from veilcast.pipeline.generator_model import CLOSEUP_PX, PATCH_PX
 from veilcast.pipeline.landmarks import MeshFinder
-from veilcast.pipeline.views import MOVING_CLOSEUP_PX, STILL_CLOSEUP_PX, Viewer, veil
+from veilcast.pipeline.views import MOVING_CLOSEUP_PX, STILL_CLOSEUP_PX, Viewer, veil, windows
 
 
 def viewer(closeup_px: float, sides: tuple[int, ...] = (PATCH_PX, CLOSEUP_PX)) -> Viewer:
@@ -59,3 +61,15 @@ def test_a_veil_lies_over_the_whole_face_and_shows_a_few_colours_of_it(size: flo
     assert steps < 0.4 * np.abs(np.diff(before[inner].astype(np.float32), axis=0)).max() + 3
     corner = np.s_[: max(0, round(y - box.height)), :]
     assert np.array_equal(after[corner], before[corner])
+
+
+@pytest.mark.parametrize(("side", "sizes"), [(320, [4, 8, 16, 12]), (2160, [4, 8, 8, 8, 8, 4])])
+def test_few_frames_are_taken_together_at_first_and_never_many_large_ones(
+    side: int, sizes: list[int]
+) -> None:
+    plane = np.broadcast_to(np.uint8(0), (side, side))
+    stream = [(replace(frame(n, []), planes=(plane,) * 3, damaged=n == 5), (track(1),)) for n in range(40)]
+    taken = list(windows(stream))
+    assert [len(window) for window in taken] == sizes
+    assert [seen.index for window in taken for seen, _ in window] == list(range(40))
+    assert [seen.index for window in taken for seen, tracks in window if not tracks] == [5]
