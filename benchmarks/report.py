@@ -221,6 +221,17 @@ def carrying_table(result: Json) -> str:
     return markdown(head, rows)
 
 
+def between_table(result: Json) -> str:
+    """How often a mesh is looked for, and how far those are off that are not."""
+    head = ("clip", "faces", "looked at", "mouth open", "mouth wide", "eyelids")
+    names = ("mouth_opening", "mouth_width", "lids")
+    rows = [
+        (r["clip"], r["faces"], f"{r['looked_at_share']:.0%}", *(f"{r['off'][name]:.2f}" for name in names))
+        for r in result["rows"]
+    ]
+    return markdown(head, rows)
+
+
 def ablations_table(result: Json) -> str:
     """A part for each phase; a row for what was left out of it."""
     parts = []
@@ -338,6 +349,7 @@ TABLES: Mapping[str, Callable[[Json], str]] = {
     "face_stages": face_stages_table,
     "face_stages_amx": face_stages_table,
     "carrying": carrying_table,
+    "between": between_table,
     "ablations": ablations_table,
     "archive": archive_table,
     "cluster": cluster_table,
