@@ -26,12 +26,10 @@ from veilcast.pipeline import between
 from veilcast.pipeline.detect import open_detector
 from veilcast.pipeline.landmarks import Mesh, MeshFinder, five_points, mouth_and_lids
 from veilcast.pipeline.stages import detect_file
-from veilcast.pipeline.views import windows
+from veilcast.pipeline.views import MIN_BOX_PX, windows
 from veilcast.trt_engines.models import Models
 from veilcast.trt_engines.open import open_engine
 from veilcast.types import Frame, Points
-
-SMALLEST_PX = 36.0  # of a box; no mesh is looked for in a smaller one
 
 
 class Looks:
@@ -70,7 +68,7 @@ def measured(clip: Path, count: int, finder: MeshFinder) -> dict[str, Any]:
     scenes = ((frame, plan[frame.index].faces) for frame in first(clip, count))
     for window in windows(scenes):
         large = [
-            (frame, [t for t in tracks if max(t.box.width, t.box.height) >= SMALLEST_PX])
+            (frame, [t for t in tracks if max(t.box.width, t.box.height) >= MIN_BOX_PX])
             for frame, tracks in window
         ]
         looks = Looks(finder)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.face_stages [CLIP...] [--frames 96] [--model DIR] --out face_stages.json
 
-Each clip twice: with every face generated anew, in batches as they come (a window of eight frames), and as
+Each clip twice: with every face generated anew, in batches as they come, and as
 the product does it, which carries a rendering while a face changes little. Stages are wall times of the
 threads that they run in, three of which work side by side; "together" is the wall time of all. Finding,
 decoding and encoding are not in it.

@@ -27,9 +27,8 @@ def meshes(finder: MeshFinder, scenes: Sequence[Scene]) -> list[list[Mesh | None
     """For each frame the mesh of each track; None where no look found one. Raises EngineError."""
     last = len(scenes) - 1
     found = _looked_for(finder, scenes, lambda place, _: place % 2 == 1 or place in (0, last))
-    between = _between(scenes, found)
-    found |= _looked_for(finder, scenes, lambda place, track: (place, track) not in found | between)
-    found |= between
+    found |= _between(scenes, found)
+    found |= _looked_for(finder, scenes, lambda place, track: (place, track) not in found)
     return [[found[place, track.id] for track in tracks] for place, (_, tracks) in enumerate(scenes)]
 
 

@@ -24,7 +24,7 @@ from veilcast.pipeline.landmarks import Mesh, MeshFinder, OneEuro, in_box, size_
 from veilcast.pipeline.pixels import crop_to_rgb
 from veilcast.types import Affine, Box, Frame, Rgb, Track
 
-_MIN_BOX_PX = 36.0  # the longer side of its box; below it no mesh is looked for
+MIN_BOX_PX = 36.0  # the longer side of its box; below it no mesh is looked for
 MOVING_CLOSEUP_PX = 200.0  # of the picture under the patch: from here on a moving face is a close-up
 STILL_CLOSEUP_PX = 130.0  # a still one, which is looked at longer than it takes to draw
 _CLOSEUP_STAYS = 0.825  # of those pixels: down to here a close-up stays one
@@ -65,7 +65,7 @@ class View:
     like: likeness.Like = field(repr=False)  # how much a rendering repeats the source's patch
     small: Rgb = field(repr=False)  # (128, 128, 3): the same for the generator
     hidden: likeness.Mask = field(repr=False)  # of that
-    stance: Float32[np.ndarray, " 9"] = field(repr=False)
+    stance: Float32[np.ndarray, " 9"] = field(repr=False)  # pose without face shape (patch.stance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ class Viewer:
 def _due(track: Track, frame: Frame, lives: Mapping[int, Life]) -> bool:
     """Whether the mesh is looked for."""
     known = lives.get(track.id)
-    large = max(track.box.width, track.box.height) >= _MIN_BOX_PX
+    large = max(track.box.width, track.box.height) >= MIN_BOX_PX
     return large and (known is None or known.attention.due(frame.index))
 
 

@@ -46,7 +46,7 @@ class Pose:
     index: int  # of the frame
     side: int  # of the patch, pixels
     mesh: Mesh = field(repr=False)  # pixels of the patch
-    rotation: Float32[np.ndarray, " 6"] = field(repr=False)  # two columns, as in patch.geometry
+    rotation: Float32[np.ndarray, " 6"] = field(repr=False)  # two columns, as in patch.stance
 
 
 def may_carry(rendered: Pose, now: Pose) -> bool:

@@ -25,7 +25,7 @@ from veilcast.pipeline.generate import Generator, Guard, Job, Rendering
 from veilcast.pipeline.identity import Persona, Policy, Source, cast
 from veilcast.pipeline.landmarks import CROP_PX, MeshFinder
 from veilcast.pipeline.synthetic import Coarse, Synthesiser
-from veilcast.pipeline.views import Viewer
+from veilcast.pipeline.views import Expression, Viewer
 from veilcast.trt_engines.engine import Tensors, TensorSpec
 from veilcast.types import Box, Frame, PixelFormat, Rgb, Track, TrackState
 
@@ -203,14 +203,13 @@ def world(
     timeout_s: float = 5.0,
     known: Sequence[int] = (1, 2),
     coarse: Coarse = feminine,
+    expression: Expression = lambda meshes: np.zeros((len(meshes), 52), np.float32),
 ) -> World:
     eye = recogniser()
     groups = [[source_of(number, eye)] for number in known]
     key = ScopeKey.unsafe_from_seed(1)
     personas = cast(groups, SPACE, key, b"clip", Policy(), (8, 16, 16))
-    viewer = Viewer(
-        MeshFinder(FakeEngine(find_mesh)), lambda m: np.zeros((len(m), 52), np.float32), _mean_mesh()
-    )
+    viewer = Viewer(MeshFinder(FakeEngine(find_mesh)), expression, _mean_mesh())
     counters, guard = Counters(), Guard(generator, timeout_s)
     return World(Synthesiser(viewer, guard, [eye], coarse, personas, counters), personas, counters, guard)
 

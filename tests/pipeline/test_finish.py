@@ -56,11 +56,12 @@ def test_a_flat_source_or_a_flat_face_changes_no_contrast() -> None:
     assert np.abs(kept.astype(float) - face).mean() < 2
 
 
-def test_a_faint_weave_of_single_pixels_goes() -> None:
+def test_a_weave_of_single_pixels_goes() -> None:
     face = grain(4.0)
-    weave = 3 * (1 - 2 * (np.indices((SIDE, SIDE)).sum(0) % 2))[..., None]
+    weave = 8 * (1 - 2 * (np.indices((SIDE, SIDE)).sum(0) % 2))[..., None]
     woven = np.clip(face.astype(int) + weave, 0, 255).astype(np.uint8)
-    left = coded(woven).astype(float) - coded(face)
+    steep = steepness(face, CORE)
+    left = sharpened(coded(woven), CORE, steep).astype(float) - sharpened(coded(face), CORE, steep)
     assert np.abs(left).mean() < 0.25 * np.abs(woven.astype(float) - face).mean()
 
 
@@ -74,4 +75,4 @@ def test_coloured_specks_go_and_colours_stay() -> None:
 
     clean = coded(specked)
     assert chroma(clean).std((0, 1)).max() < 0.2 * chroma(specked).std((0, 1)).max()
-    assert np.abs(clean.astype(float).mean((0, 1)) - specked.mean((0, 1))).max() < 3
+    assert np.abs(clean.astype(float).mean((0, 1)) - specked.mean((0, 1))).max() < 3  # a step of the coder's

@@ -263,6 +263,19 @@ def test_a_generator_that_fails_leaves_solid_covers(name: str) -> None:
     assert sum(count for reason, count in counts.items() if "solid" in reason) == 3 if shared else 6
 
 
+def test_without_an_expression_there_are_solid_covers() -> None:
+    def lost(meshes: np.ndarray) -> np.ndarray:
+        raise EngineError("the network is gone")
+
+    stream = world(Honest(), expression=lost)
+    assert_safe(stream, clip())
+    told = stream.counters.snapshot()
+    assert (
+        told["faces covered solid: no expression: EngineError"] == 2
+    )  # of each track the first; none is carried
+    assert told["faces covered solid: nothing to carry"] == 4
+
+
 def test_a_generator_that_hangs_leaves_solid_covers_in_time_and_is_never_asked_again() -> None:
     stream = world(Broken(hangs), timeout_s=0.3)
     began = time.monotonic()
