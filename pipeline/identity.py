@@ -24,7 +24,7 @@ Vector = Float[np.ndarray, " d"]
 _GOOD = 0.25  # quality of a sighting from which it can tell two people apart
 NOBODY_KNOWN: Mapping[int, int] = MappingProxyType({})
 SIGHTINGS = 6  # frames of a track that its source is averaged over
-TRIES = 8  # candidates of a persona that are drawn again because they look like another gender
+TRIES = 8  # candidates of a persona that are drawn again because they do not look as they were drawn
 
 # what "the same" means where an attribute is kept: within the error of the estimates
 _KEEP_TOLERANCE = np.array([0.10, 0.1, 0.18])  # age / 100 years, gender, ITA / 100 degrees
@@ -255,10 +255,11 @@ class Persona:
         self.identity = next(self._draws)
         self.counter += 1
 
-    def looks_right(self, coarse: Vector) -> bool:
-        """Whether a rendering with these coarse attributes may be its first. After TRIES candidates any may:
-        a face of another gender is better than none."""
-        return bool(self.known or self.counter >= TRIES or self._misdrawn(coarse[None])[0] <= 0)
+    def will_do(self, coarse: Vector, recognised: bool) -> bool:
+        """Whether a rendering with these coarse attributes, `recognised` as the person drawn or not, may be
+        its first. After TRIES candidates any may: somebody else's face is better than none."""
+        fits = recognised and self._misdrawn(coarse[None])[0] <= 0
+        return bool(self.known or self.counter >= TRIES or fits)
 
     def noise(self) -> Float32[np.ndarray, "c h w"]:
         """Fixed for the persona, from its seed."""

@@ -229,14 +229,14 @@ class Synthesiser:
 
     def _who(self, view: View, rgb: Rgb, mesh: Float64[np.ndarray, "478 3"]) -> Rgb | Refusal:
         persona = self._personas[view.track.id]
-        if not persona.shown and not persona.looks_right(self._coarse(_as_seen(view, rgb)[None])[0]):
-            return Refusal("of another gender", close=True)
         others = [p for p in _distinct(self._personas.values()) if p is not persona]
         looks = self._recognisers if persona.shown < _EVERY_LOOK else self._recognisers[:1]
         edge = 0.0 if persona.shown or persona.known else checks.EDGE
         seen = []
         for number, recogniser in enumerate(looks):
             embedding = recogniser.centred([recogniser.chip(rgb, mesh)])[0]
+            if not number and not persona.shown and not self._as_drawn(view, rgb, embedding):
+                return Refusal("not the person drawn", close=True)
             real = _stacked([p.source[number] for p in others], len(embedding))
             anchors = _stacked([p.anchor[number] for p in others if p.anchor], len(embedding))
             own = persona.anchor[number] if persona.anchor else None
@@ -246,6 +246,12 @@ class Synthesiser:
             seen.append(embedding)
         persona.accept(seen)  # at once: the next face of this batch must not be the same
         return rgb
+
+    def _as_drawn(self, view: View, rgb: Rgb, embedding: Float64[np.ndarray, " d"]) -> bool:
+        """Whether a persona's first rendering shows who was drawn, as its first recogniser sees it."""
+        persona, least = self._personas[view.track.id], self._recognisers[0].as_drawn
+        likeness = float(embedding @ persona.identity.embedding)
+        return persona.will_do(self._coarse(_as_seen(view, rgb)[None])[0], likeness >= least)
 
     def _refuse(self, reason: str, faces: int = 1) -> None:
         if faces:

@@ -483,6 +483,26 @@ def test_a_persona_that_looks_like_another_gender_is_drawn_again_but_not_for_eve
     assert stream.personas[1].counter == candidate
 
 
+@pytest.mark.parametrize(("others", "candidate"), [(0, 0), (3, 3), (99, TRIES)])
+def test_a_persona_that_comes_out_as_somebody_else_is_drawn_again_but_not_for_ever(
+    others: int, candidate: int
+) -> None:
+    stream = world(Honest(), known=(1,))
+    (eye,), persona = stream.synthesiser._recognisers, stream.personas[1]
+
+    def sees(rgb: np.ndarray) -> dict[str, np.ndarray]:
+        """Its identity from a candidate on, and its neighbour before."""
+        drawn = persona.identity.embedding
+        return {"embedding": np.stack([drawn if persona.counter >= others else np.roll(drawn, 1)] * len(rgb))}
+
+    object.__setattr__(eye.engine, "function", sees)
+    object.__setattr__(eye, "as_drawn", 0.55)
+    scenes = clip(3, tracks=(1,))
+    for shown, (_, tracks) in zip(show(stream, scenes), scenes, strict=True):
+        assert not any(solid(shown, face) for face in tracks)
+    assert persona.counter == candidate
+
+
 @pytest.mark.parametrize(
     ("cosine", "new", "shown_before"), [(0.5, True, True), (0.58, False, True), (0.61, False, False)]
 )
