@@ -14,13 +14,14 @@ import numpy as np
 
 from veilcast.arrays import Float32
 from veilcast.pipeline.align import apply
-from veilcast.pipeline.likeness import OVAL, Lens, Mask, compare
+from veilcast.pipeline.likeness import LENS_PX, OVAL, Lens, Mask, compare, reduced
 from veilcast.pipeline.pixels import crop_to_rgb, paste_rgb
 from veilcast.types import Affine, Box, Frame, Rgb
 
 FEATHER = 0.06  # of the patch's side, outside the mask
 RING = 0.10
 _CELLS = 32  # a side: colours are fitted there
+_FITTED = 128  # pixels: what is looked at of a larger patch to do so
 _MOST_SHIFT = 24  # of 255, in colour; a ring that differs more shows something else
 _SKIN_DIFFERS = 50, 110  # of 255: from a face's usual colour, of what is surely its skin and surely not
 _CIRCLE = np.array([(np.cos(a), np.sin(a)) for a in np.linspace(0, 2 * np.pi, 64, endpoint=False)])
@@ -69,9 +70,14 @@ def _falling(away: Float32[np.ndarray, "s s"]) -> Mask:
 
 
 def _distance_outside(core: Mask) -> Float32[np.ndarray, "s s"]:
-    """Pixels to the mask, 0 inside it."""
-    away: Float32[np.ndarray, "s s"] = cv2.distanceTransform((core < 0.5).astype(np.uint8), cv2.DIST_L2, 5)
-    return away
+    """Pixels to the mask, 0 inside it; of a large one measured on half as many a side."""
+    half = reduced(core, _FITTED)
+    away = cv2.distanceTransform(cv2.compare(half, 0.5, cv2.CMP_LT), cv2.DIST_L2, 5)
+    if len(half) < len(core):
+        away = cv2.resize(away * (len(core) / len(half)), core.shape, interpolation=cv2.INTER_LINEAR)
+        away[core >= 0.5] = 0
+    result: Float32[np.ndarray, "s s"] = away
+    return result
 
 
 def _colour_shift(face: Rgb, context: Rgb, core: Mask, ring: Mask) -> Float32[np.ndarray, "s s 3"]:
@@ -79,6 +85,8 @@ def _colour_shift(face: Rgb, context: Rgb, core: Mask, ring: Mask) -> Float32[np
     What the ring shows of skin tells of the skin, and the rest of the rest: a face in front of a blue wall
     is none the bluer for it."""
     cells, side = (_CELLS, _CELLS), len(ring)
+    face, context, ring, core = (reduced(values, _FITTED) for values in (face, context, ring, core))
+    ring = np.floor(ring)  # what lies in it whole
     apart = cv2.subtract(context, face, dtype=cv2.CV_32F)
     known = cv2.resize(
         cv2.multiply(apart, cv2.merge([ring, ring, ring])), cells, interpolation=cv2.INTER_AREA
@@ -129,10 +137,10 @@ def paste(frame: Frame, face: Synthetic) -> None:
     what it shows is too much like what is there now.
     """
     place(face)
-    side = len(face.mask)
+    side, seen = len(face.mask), min(len(face.mask), LENS_PX)
     oval = ellipse(face.box.scaled(OVAL), face.to_patch, side)
     lens = Lens(face.mask, oval)
-    if compare(lens(face.rgb), lens(crop_to_rgb(frame, face.to_patch, side))).shown:
+    if compare(lens(face.rgb), lens(crop_to_rgb(frame, face.to_patch * (seen / side), seen))).shown:
         raise Refused("too much like the source")
     paste_rgb(frame, face.rgb, face.to_patch, face.mask)
 

@@ -22,7 +22,7 @@ Mask = Float32[np.ndarray, "s s"]
 EXPOSED = 0.9  # correlation of luma from which a face counts as shown
 COPIED = 0.92  # the same of detail: other people with this pose and expression reach .88
 INNER = (0.30, 0.26, 0.72, 0.74)  # eyes to mouth in the patch: top, left, bottom, right
-_SIDE = 128  # pixels: what is looked at of a larger patch
+LENS_PX = 128  # pixels: what is looked at of a larger patch
 _SHADE = 0.06  # of the patch's side: what is larger is light and shade
 _FILL_FROM = 0.8  # correlation up to which no shadow is filled; from there on steadily more
 _FILL_PER, _MOST_FILL = 5.0, 0.8
@@ -60,7 +60,7 @@ class Likeness:
 
 
 def luma(rgb: np.ndarray) -> Mask:
-    result: Mask = cv2.cvtColor(rgb.astype(np.float32), cv2.COLOR_RGB2GRAY)
+    result: Mask = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
     return result
 
 
@@ -70,16 +70,16 @@ class Lens:
     def __init__(self, core: Mask, oval: Mask | None = None) -> None:
         """What lies under `core` alone is looked at: beside a turned head the patch shows a background that
         stays. `oval`: 1 in the middle of the tracked box; None = no more than the rest."""
-        core = _reduced(core, _SIDE)
+        core = reduced(core, LENS_PX)
         self._side = len(core)
         top, left, bottom, right = (round(edge * self._side) for edge in INNER)
         self._window = slice(top, bottom), slice(left, right)
         self._under = (core[self._window] > _UNDER).astype(np.float32)
         self._weights = np.maximum(self._shade(self._under), 1e-6)
-        self._oval = None if oval is None else _reduced(oval, _SIDE) > 0
+        self._oval = None if oval is None else reduced(oval, LENS_PX) > 0
 
     def __call__(self, rgb: Rgb) -> Inner:
-        broad = cv2.GaussianBlur(luma(_reduced(rgb, _SIDE)), (0, 0), 0.01 * self._side + 0.5)
+        broad = cv2.GaussianBlur(luma(reduced(rgb, LENS_PX)), (0, 0), 0.01 * self._side + 0.5)
         soft, under = broad[self._window], self._under > 0
         fine = soft - self._shade(soft * self._under) / self._weights
         there, light = _centred(soft[under]), _centred(fine[under])
@@ -90,7 +90,7 @@ class Lens:
         return shade
 
 
-def _reduced(patch: np.ndarray, side: int) -> np.ndarray:
+def reduced(patch: np.ndarray, side: int) -> np.ndarray:
     """At most so many pixels a side, each the mean of what it covers."""
     if len(patch) <= side:
         return patch
@@ -129,12 +129,13 @@ def relit(face: Rgb, core: Mask, like: Like) -> Rgb:
 def filled(face: Rgb, core: Mask, amount: float) -> Rgb:
     """Light and shade under `core` evened out: 0 = not at all, 1 = wholly. Nothing changes at its rim."""
     large = len(face)
-    grey, under = _reduced(luma(face), _FILL_CELLS), _reduced(core, _FILL_CELLS)
+    grey, under = luma(reduced(face, _FILL_CELLS)), reduced(core, _FILL_CELLS)
     side = len(grey)
     shade = cv2.GaussianBlur(grey, (0, 0), _FILL_SHADE * side)
     mean = float((shade * under).sum() / max(float(under.sum()), 1.0))
     strength = amount * np.clip(2 * cv2.GaussianBlur(under, (0, 0), 0.04 * side) - 1, 0, 1)
     gain = cv2.resize(((mean + _DARKEST) / (shade + _DARKEST)) ** strength, (large, large))
-    lit = face * (1 + core * (gain - 1))[..., None]
-    result: Rgb = np.clip(np.rint(lit), 0, 255).astype(np.uint8)
+    gain = 1 + core * (gain - 1)
+    # cv2 rounds to the nearest and keeps what the type cannot hold at its ends
+    result: Rgb = cv2.multiply(face, cv2.merge([gain, gain, gain]), dtype=cv2.CV_8U)
     return result

@@ -8,6 +8,8 @@ containers or codecs; only `paste_rgb` writes, and only under its mask.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
+from math import ceil, floor
 from typing import Any
 
 import cv2
@@ -75,7 +77,11 @@ def crop_to_rgb(frame: Frame, affine: Affine, side: int) -> Rgb:
     if frame.there is not None:
         return frame.there.crops(frame, [affine], side)[0]
     to_patch = _square(affine) @ _stored_to_displayed(frame)
-    planes = [_warped(plane, to_patch @ _scaling(*sub), side) for plane, sub in _colour_planes(frame)]
+    planes = [
+        patch
+        for sub, alike in _alike(frame)
+        for patch in _warped([frame.planes[n] for n in alike], to_patch @ _scaling(*sub), side)
+    ]
     return _planes_to_rgb(frame, planes)
 
 
@@ -87,8 +93,9 @@ def paste_rgb(frame: Frame, rgb: Rgb, affine: Affine, mask: Float32[np.ndarray, 
     shift = np.array([[1.0, 0, -columns.start], [0, 1, -rows.start], [0, 0, 1]])
     to_patch = shift @ _square(affine) @ _stored_to_displayed(frame)
     values = _rgb_to_planes(frame, rgb)
-    for (plane, sub), value in zip(_colour_planes(frame), values, strict=True):
-        _blend(plane, to_patch @ _scaling(*sub), value, mask, (1 << frame.format.depth) - 1)
+    for sub, alike in _alike(frame):
+        planes, shown = [frame.planes[n] for n in alike], [values[n] for n in alike]
+        _blend(planes, to_patch @ _scaling(*sub), shown, mask, (1 << frame.format.depth) - 1)
 
 
 # what does the same elsewhere (gpu/) needs to know
@@ -120,6 +127,12 @@ def _colour_planes(frame: Frame) -> Iterator[tuple[Plane, tuple[int, int]]]:
     """Each plane but alpha, with the stored pixels that one of its samples spans (x, y)."""
     spans = _spans(frame)
     return zip(frame.planes[: len(spans)], spans, strict=True)
+
+
+def _alike(frame: Frame) -> Iterator[tuple[tuple[int, int], list[int]]]:
+    """The numbers of those planes together whose samples span the same."""
+    for sub, numbered in groupby(enumerate(_spans(frame)), key=lambda numbered: numbered[1]):
+        yield sub, [number for number, _ in numbered]
 
 
 def _side_by_side(frame: Frame) -> Rgb | None:
@@ -195,25 +208,30 @@ def _for_cv2(matrix: Matrix3) -> Float64[np.ndarray, "2 3"]:
     return moved[:2]
 
 
-def _shrunk(source: np.ndarray[Any, Any], matrix: Matrix3) -> tuple[np.ndarray[Any, Any], Matrix3]:
-    """Average `source` first where `matrix` would shrink it so much that samples are skipped."""
+def _shrunk(
+    sources: Sequence[np.ndarray[Any, Any]], matrix: Matrix3
+) -> tuple[list[np.ndarray[Any, Any]], Matrix3]:
+    """Average `sources`, all of one size, first where `matrix` would shrink them so much that samples are
+    skipped."""
     step = int(1 / np.sqrt(max(abs(np.linalg.det(matrix[:2, :2])), 1e-12)))
-    height, width = source.shape[:2]
+    height, width = sources[0].shape[:2]
     if step < 2 or step > min(width, height):
-        return source, matrix
-    small = cv2.resize(source, (width // step, height // step), interpolation=cv2.INTER_AREA)
-    return small, matrix @ _scaling(width / (width // step), height / (height // step))
+        return list(sources), matrix
+    size = (width // step, height // step)  # whole steps alone, which is quick; less than one is left out
+    whole = [source[: size[1] * step, : size[0] * step] for source in sources]
+    small = [cv2.resize(source, size, interpolation=cv2.INTER_AREA) for source in whole]
+    return small, matrix @ _scaling(step, step)
 
 
-def _warped(plane: Plane, to_patch: Matrix3, side: int) -> Plane:
-    rectangle = _bounds(np.linalg.inv(to_patch), side, side, plane.shape[1], plane.shape[0], margin=4)
-    x0, y0, x1, y1 = rectangle
+def _warped(planes: Sequence[Plane], to_patch: Matrix3, side: int) -> list[Plane]:
+    """What `to_patch` cuts out of each of some planes of one size."""
+    height, width = planes[0].shape
+    x0, y0, x1, y1 = _bounds(np.linalg.inv(to_patch), side, side, width, height, margin=4)
     shift = np.array([[1.0, 0, x0], [0, 1, y0], [0, 0, 1]])
-    source, matrix = _shrunk(np.ascontiguousarray(plane[y0:y1, x0:x1]), to_patch @ shift)
-    patch: Plane = cv2.warpAffine(
-        source, _for_cv2(matrix), (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    return patch
+    cuts = [np.ascontiguousarray(plane[y0:y1, x0:x1]) for plane in planes]
+    sources, matrix = _shrunk(cuts, to_patch @ shift)
+    flags, border, at = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE, _for_cv2(matrix)
+    return [cv2.warpAffine(source, at, (side, side), flags=flags, borderMode=border) for source in sources]
 
 
 def _bounds(
@@ -221,33 +239,40 @@ def _bounds(
 ) -> tuple[int, int, int, int]:
     """Whole-sample rectangle, inside the limits and never empty, round a transformed rectangle."""
     corners = matrix @ np.array([[0, width, width, 0], [0, 0, height, height], [1, 1, 1, 1]], float)
-    low = np.floor(corners[:2].min(axis=1)) - margin
-    high = np.ceil(corners[:2].max(axis=1)) + margin
-    x0, y0 = np.clip(low, 0, [limit_w - 1, limit_h - 1]).astype(int)
-    x1, y1 = np.clip(high, [x0 + 1, y0 + 1], [limit_w, limit_h]).astype(int)
-    return int(x0), int(y0), int(x1), int(y1)
+    (low_x, low_y), (high_x, high_y) = corners[:2].min(1).tolist(), corners[:2].max(1).tolist()
+    x0, x1 = _whole(low_x - margin, high_x + margin, limit_w)
+    y0, y1 = _whole(low_y - margin, high_y + margin, limit_h)
+    return x0, y0, x1, y1
+
+
+def _whole(low: float, high: float, limit: int) -> tuple[int, int]:
+    """Whole ends of a span, at least one apart, inside 0 to `limit`. Raises ValueError for no number."""
+    first = floor(min(max(low, 0), limit - 1))
+    return first, ceil(min(max(high, first + 1), limit))
 
 
 def _blend(
-    plane: Plane,
+    planes: Sequence[Plane],
     to_patch: Matrix3,
-    value: Float32[np.ndarray, "s s"],
-    mask: Float32[np.ndarray, "s s"],
+    values: Sequence[Float32[np.ndarray, "h w"]],
+    mask: Float32[np.ndarray, "h w"],
     top: int,
 ) -> None:
-    (rows, columns), from_patch, size = _reached(plane, to_patch, value.shape)
-    small_value, matrix = _shrunk(value, from_patch)
+    """`values` into `planes`, all of one size."""
+    (rows, columns), from_patch, size = _reached(planes[0], to_patch, mask.shape)
+    (thin, *small), matrix = _shrunk([np.ascontiguousarray(mask, np.float32), *values], from_patch)
+    at = _for_cv2(matrix)
+    weight = cv2.warpAffine(thin, at, size, flags=cv2.INTER_LINEAR, borderValue=0)
     enlarged = abs(np.linalg.det(matrix[:2, :2])) > 1  # which costs sharpness, least by cubic interpolation
-    flags = cv2.INTER_CUBIC if enlarged else cv2.INTER_LINEAR
-    painted = cv2.warpAffine(
-        small_value, _for_cv2(matrix), size, flags=flags, borderMode=cv2.BORDER_REPLICATE
-    )
-    weight = _weight(mask, from_patch, size)
-    window = plane[rows, columns]
-    change = cv2.multiply(cv2.subtract(painted, window, dtype=cv2.CV_32F), weight)
-    # cv2 rounds to the nearest and keeps what the type cannot hold at its ends
-    mixed = cv2.add(window, change, dtype=cv2.CV_8U if plane.dtype == np.uint8 else cv2.CV_16U)
-    np.copyto(window, np.minimum(mixed, top, dtype=plane.dtype), where=weight > 0)
+    flags, border = cv2.INTER_CUBIC if enlarged else cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
+    written = weight > 0
+    for plane, value in zip(planes, small, strict=True):
+        painted = cv2.warpAffine(value, at, size, flags=flags, borderMode=border)
+        window = plane[rows, columns]
+        change = cv2.multiply(cv2.subtract(painted, window, dtype=cv2.CV_32F), weight)
+        # cv2 rounds to the nearest and keeps what the type cannot hold at its ends
+        mixed = cv2.add(window, change, dtype=cv2.CV_8U if plane.dtype == np.uint8 else cv2.CV_16U)
+        np.copyto(window, np.minimum(mixed, top, dtype=plane.dtype), where=written)
 
 
 def _shown(mask: Float32[np.ndarray, "h w"], margin: int = 8) -> tuple[slice, slice]:
@@ -265,19 +290,10 @@ def _reached(
 ) -> tuple[tuple[slice, slice], Matrix3, tuple[int, int]]:
     """The samples of the plane that a patch of `shape` reaches, patch -> those samples, their (w, h)."""
     side_h, side_w = shape
-    x0, y0, x1, y1 = _bounds(np.linalg.inv(to_patch), side_w, side_h, plane.shape[1], plane.shape[0])
+    back = np.linalg.inv(to_patch)
+    x0, y0, x1, y1 = _bounds(back, side_w, side_h, plane.shape[1], plane.shape[0])
     shift = np.array([[1.0, 0, -x0], [0, 1, -y0], [0, 0, 1]])
-    return (slice(y0, y1), slice(x0, x1)), shift @ np.linalg.inv(to_patch), (x1 - x0, y1 - y0)
-
-
-def _weight(
-    mask: Float32[np.ndarray, "s s"], from_patch: Matrix3, size: tuple[int, int]
-) -> Float32[np.ndarray, "h w"]:
-    small, matrix = _shrunk(np.ascontiguousarray(mask, np.float32), from_patch)
-    weight: Float32[np.ndarray, "h w"] = cv2.warpAffine(
-        small, _for_cv2(matrix), size, flags=cv2.INTER_LINEAR, borderValue=0
-    )
-    return weight
+    return (slice(y0, y1), slice(x0, x1)), shift @ back, (x1 - x0, y1 - y0)
 
 
 # colour
@@ -305,9 +321,9 @@ def _rgb_to_planes(frame: Frame, rgb: Rgb) -> list[Float32[np.ndarray, "h w"]]:
     if frame.format.family == "rgb" or (frame.format.family == "yuv" and frame.colour.matrix == _GBR):
         red, green, blue = cv2.split(picture * np.float32(((1 << depth) - 1) / 255))
         return [red, green, blue] if frame.format.family == "rgb" else [green, blue, red]
-    matrix = _rgb_to_yuv(frame.colour, frame.size[1], depth, full)[:3]
-    planes = list(cv2.split(cv2.transform(picture, matrix)))
-    return planes[:1] if frame.format.family == "grey" else planes
+    matrix = _rgb_to_yuv(frame.colour, frame.size[1], depth, full)
+    planes = 1 if frame.format.family == "grey" else 3
+    return [cv2.transform(picture, row[None]) for row in matrix[:planes]]
 
 
 def _to_8_bits(plane: Plane, depth: int) -> Plane:

@@ -163,9 +163,8 @@ class Viewer:
         small = source
         if side != PATCH_PX:
             small = cv2.resize(source, (PATCH_PX, PATCH_PX), interpolation=cv2.INTER_AREA)
-        core = small_core = _hidden(points, track.box, to_small, PATCH_PX)
-        if side != PATCH_PX:
-            core = _hidden(points, track.box, to_patch, side)
+        core = _hidden(points, track.box, to_patch, side)
+        small_core = (likeness.reduced(core, PATCH_PX) >= 0.5).astype(np.float32)
         stance = patch.stance(patch.move(points, to_small), self.mean_mesh, PATCH_PX)
         hidden = _ellipses(others, to_patch, side)
         near = _ellipses(others, to_small, PATCH_PX)
