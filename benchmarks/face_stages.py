@@ -46,7 +46,8 @@ STAGES: dict[str, tuple[Any, str]] = {
     "coder's loss": (finish, "coded"),
     "carry": (warp, "carry"),
     "sharpness": (finish, "sharpened"),
-    "colours and mask": (blend, "blend"),
+    "colours": (blend, "fitted"),
+    "mask": (blend, "feathered"),
     "light": (likeness, "relit"),
     "put in": (blend, "paste"),
 }

@@ -2,7 +2,8 @@
 and fades outwards only, and the last look before it replaces the pixels.
 
 Colours are fitted on the ring outside the mask, which the generator was shown and gives back: what differs
-there is the generator's, and nothing of the hidden face is read.
+there is the generator's, and nothing of the hidden face is read. That is true of the frame that it was shown
+alone: where a rendering is carried on, what was beside the head then is not what is there now.
 """
 
 from __future__ import annotations
@@ -43,29 +44,24 @@ class Synthetic:
     mask: Mask  # 1 = this face alone, 0 = untouched
 
 
-def blend(face: Rgb, context: Rgb, core: Mask, others: Mask | None = None) -> tuple[Rgb, Mask]:
-    """The face as it goes into the picture, and its mask. All of one side s.
+def fitted(face: Rgb, context: Rgb, core: Mask, others: Mask) -> Rgb:
+    """The face in the colours of its surroundings. All of one side s.
 
     face: generated. context: the source's patch; read only where `core` and `others` are 0. core: 1 over
     what is replaced. others: 1 where the patch shows other people's faces.
     """
     away, side = _distance_outside(core), len(core)
-    ring = ((away > 0) & (away <= RING * side)).astype(np.float32)
-    if others is not None:
-        ring *= others < 0.5
-    if ring.sum() >= side:  # else too little surroundings to learn anything from
-        # cv2 rounds to the nearest and keeps what the type cannot hold at its ends
-        face = cv2.add(face, _colour_shift(face, context, core, ring), dtype=cv2.CV_8U)
-    return face, _falling(away)
+    ring = ((away > 0) & (away <= RING * side) & (others < 0.5)).astype(np.float32)
+    if ring.sum() < side:  # too little surroundings to learn anything from
+        return face
+    # cv2 rounds to the nearest and keeps what the type cannot hold at its ends
+    result: Rgb = cv2.add(face, _colour_shift(face, context, core, ring), dtype=cv2.CV_8U)
+    return result
 
 
 def feathered(core: Mask) -> Mask:
     """1 over the core, falling to 0 outside it."""
-    return _falling(_distance_outside(core))
-
-
-def _falling(away: Float32[np.ndarray, "s s"]) -> Mask:
-    mask: Mask = np.clip(1 - away / (FEATHER * len(away)), 0, 1).astype(np.float32)
+    mask: Mask = np.clip(1 - _distance_outside(core) / (FEATHER * len(core)), 0, 1).astype(np.float32)
     return mask
 
 

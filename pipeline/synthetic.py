@@ -23,10 +23,13 @@ from veilcast.pipeline.generate import Guard, Job, Key, Refusal
 from veilcast.pipeline.generator_model import PATCH_PX
 from veilcast.pipeline.identity import Persona
 from veilcast.pipeline.queues import ahead
-from veilcast.pipeline.views import Life, Scene, Seen, Veil, View, Viewer, veil, windows
+from veilcast.pipeline.views import Life, Scene, Seen, Veil, View, Viewer, tone_of, veil, windows
 from veilcast.types import Frame, Rgb
 
 REDRAWS = 24  # candidates tried for a persona whose face is still too close to somebody
+_YIELD = 0.05  # of the cosine with who was drawn, for each candidate that was passed over
+# share of its own lightness that a new rendering brings, and the most that is taken off it
+_NEW_LIGHT, _FLASH = 0.3, 0.1
 _EVERY_LOOK = 2  # first renderings of a persona that all recognisers see; later ones the first recogniser
 
 Painters = Mapping[int, Painter]
@@ -136,9 +139,10 @@ class Synthesiser:
             found = fresh[id(view)]
             if isinstance(found, Refusal):
                 return self._former(view, life, found)
-            life.rendered = (view.pose, found)
+            steady = _steady(view, found, life)
+            life.rendered = (view.pose, steady)
             self._counters.add("faces generated")
-            return _as_is(found)
+            return _as_is(steady)
         if life.rendered is None:
             return Refusal("nothing to carry")
         pose, rgb = life.rendered
@@ -199,7 +203,10 @@ class Synthesiser:
             rgb if isinstance(rgb, Refusal) else _changed(view, finish.coded(rgb))
             for view, rgb in zip(views, found, strict=True)
         ]
-        return self._looked_at(views, changed)
+        return [
+            rgb if isinstance(rgb, Refusal) else _fitted(view, rgb)
+            for view, rgb in zip(views, self._looked_at(views, changed), strict=True)
+        ]
 
     def _job(self, view: View, geometry: Float32[np.ndarray, " 61"]) -> Job:
         persona = self._personas[view.track.id]
@@ -248,8 +255,10 @@ class Synthesiser:
         return rgb
 
     def _as_drawn(self, view: View, rgb: Rgb, embedding: Float64[np.ndarray, " d"]) -> bool:
-        """Whether a persona's first rendering shows who was drawn, as its first recogniser sees it."""
-        persona, least = self._personas[view.track.id], self._recognisers[0].as_drawn
+        """Whether a persona's first rendering shows who was drawn, as the first recogniser sees it; the more
+        candidates were passed over, the less is asked for: small and turned faces show nobody well."""
+        persona = self._personas[view.track.id]
+        least = self._recognisers[0].as_drawn - _YIELD * persona.counter
         likeness = float(embedding @ persona.identity.embedding)
         return persona.will_do(self._coarse(_as_seen(view, rgb)[None])[0], likeness >= least)
 
@@ -260,11 +269,25 @@ class Synthesiser:
 
 def _as_seen(view: View, rgb: Rgb) -> Rgb:
     """A rendering as it will look in its frame, in the size of a patch."""
-    face = _blended(view, rgb)
+    face = _blended(view, _fitted(view, rgb))
     weight = face.mask[:, :, None]
     seen = (weight * face.rgb + (1 - weight) * view.context).astype(np.uint8)
     small: Rgb = cv2.resize(seen, (PATCH_PX, PATCH_PX), interpolation=cv2.INTER_AREA)
     return small
+
+
+def _fitted(view: View, rgb: Rgb) -> Rgb:
+    """A rendering in the colours around it, from which on it is carried."""
+    return blend.fitted(rgb, view.context, view.core, view.others)
+
+
+def _steady(view: View, rgb: Rgb, life: Life) -> Rgb:
+    """A rendering as light beside its source as those before it were: what it differs by alone comes in
+    slowly, so that the face does not flash where it is rendered anew."""
+    own = warp.times(tone_of(rgb, view.core, view.others), view.pose.tone)
+    before = own if life.lightness is None else life.lightness
+    life.lightness = before + _NEW_LIGHT * (own - before)
+    return warp.lit(rgb, np.clip(life.lightness / own, 1 - _FLASH, 1 + _FLASH))
 
 
 def _changed(view: View, rgb: Rgb) -> Rgb | Refusal:
@@ -293,8 +316,7 @@ def _put_in(frame: Frame, view: View, drawn: Drawn) -> None:
 
 def _blended(view: View, rgb: Rgb) -> blend.Synthetic:
     """The face as it goes into its frame."""
-    matched, mask = blend.blend(
-        finish.sharpened(rgb, view.core, view.steep), view.context, view.core, view.others
-    )
-    relit = likeness.relit(matched, view.core, view.like)
+    sharp = finish.sharpened(rgb, view.core, view.steep)
+    relit = likeness.relit(sharp, view.core, view.like)
+    mask = blend.feathered(view.core)
     return blend.Synthetic(view.track.id, view.track.box, relit, view.to_patch, mask)

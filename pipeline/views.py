@@ -88,6 +88,7 @@ class Life:
     manner: OneEuro = field(default_factory=lambda: OneEuro(cutoff_hz=5.0, beta=20.0))
     side: int = PATCH_PX
     rendered: tuple[warp.Pose, Rgb] | None = None  # the last full rendering that was accepted
+    lightness: Float64[np.ndarray, " 3"] | None = None  # of its face, per colour, times the source's
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +172,12 @@ class Viewer:
         clear = averaged(small, near) if near.any() else small
         oval = blend.ellipse(track.box.scaled(likeness.OVAL), to_patch, side)
         lens = likeness.Lens(core, oval)
-        inner = lens(source)
+        inner, tone = lens(source), tone_of(source, core, hidden)
         return View(
             place,
             track,
             to_patch,
-            warp.Pose(frame.index, side, patch.move(lively, to_patch), stance[:6]),
+            warp.Pose(frame.index, side, patch.move(lively, to_patch), stance[:6], tone),
             core,
             averaged(source, np.maximum(core, hidden)),
             hidden,
@@ -210,6 +211,11 @@ def averaged(rgb: Rgb, hidden: likeness.Mask) -> Rgb:
     smooth = cv2.convertScaleAbs(cv2.resize(means, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR))
     result: Rgb = cv2.copyTo(smooth, (hidden > 0).astype(np.uint8), rgb.copy())
     return result
+
+
+def tone_of(rgb: Rgb, core: likeness.Mask, others: likeness.Mask) -> Float64[np.ndarray, " 3"]:
+    """Mean colour under the core where nobody else is, levels."""
+    return np.array(cv2.mean(rgb, ((core > 0.5) & (others < 0.5)).astype(np.uint8))[:3])
 
 
 def _ellipses(boxes: Sequence[Box], to_patch: Affine, side: int) -> likeness.Mask:

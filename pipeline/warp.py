@@ -3,7 +3,8 @@ it: nearly free, sharp and steady.
 
 The crop's own alignment takes out place, size and turn (a similarity); what is left, small changes of
 pose and expression, is a piecewise-affine warp through the landmark mesh. Mouth and eyelids decide:
-where they change, or the head turns, the face is rendered anew. The source's pixels are not read.
+where they change, or the head turns, the face is rendered anew. It follows the light by one number a
+colour, the mean of the source's face; else the source's pixels are not read.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from veilcast.pipeline.landmarks import mouth_and_lids
 from veilcast.types import Rgb
 
 Mesh = Float64[np.ndarray, "478 3"]  # pixels of the patch
+Tone = Float64[np.ndarray, " 3"]  # mean colour, levels
 
 # From these changes on a face is rendered anew. Openness of mouth and lids and width of the mouth in face
 # heights, rotation in radians, any landmark in shares of the patch's side. Up to there lips and lids are as
@@ -28,6 +30,9 @@ OPENING = (0.03, 0.045, 0.018, 0.018)
 TURN = 0.18
 STRETCH = 0.075
 MAX_AGE = 25  # frames: light and surroundings move on even where the face does not
+
+_MOST_LIGHT = 1.5  # times as light, or as dark, as it was rendered
+_DARKEST = 8.0  # levels: darker faces are made lighter no faster than these
 
 BEND = 1.8  # times those changes, mouth and lids aside: how far one is carried for want of a new one
 
@@ -47,6 +52,7 @@ class Pose:
     side: int  # of the patch, pixels
     mesh: Mesh = field(repr=False)  # pixels of the patch
     rotation: Float32[np.ndarray, " 6"] = field(repr=False)  # two columns, as in patch.stance
+    tone: Tone = field(repr=False)  # of what is replaced
 
 
 def may_carry(rendered: Pose, now: Pose) -> bool:
@@ -73,13 +79,26 @@ def _within(rendered: Pose, now: Pose, times: float) -> bool:
 
 
 def carry(rgb: Rgb, rendered: Pose, now: Pose) -> Rgb:
-    """The rendering (side, side, 3) of one pose as another one moves it: each point of the new patch looks
-    up where it was."""
+    """The rendering (side, side, 3) of one pose as another one moves it, in that one's light: each point of
+    the new patch looks up where it was."""
     places = _displacement(now.mesh[:, :2], rendered.mesh[:, :2], now.side) + _grid(now.side)
     warped: Rgb = cv2.remap(
         rgb, places, None, interpolation=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
     )
-    return warped
+    return lit(warped, times(now.tone, rendered.tone))
+
+
+def times(tone: Tone, other: Tone) -> Tone:
+    """How much lighter one tone is than another, per colour, as far as it may be followed."""
+    found: Tone = np.clip((tone + _DARKEST) / (other + _DARKEST), 1 / _MOST_LIGHT, _MOST_LIGHT)
+    return found
+
+
+def lit(rgb: Rgb, lighter: Tone) -> Rgb:
+    """Each colour so much lighter."""
+    # cv2 rounds to the nearest and keeps what the type cannot hold at its ends
+    result: Rgb = cv2.transform(rgb, np.diag(lighter))
+    return result
 
 
 @lru_cache

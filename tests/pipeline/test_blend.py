@@ -13,10 +13,13 @@ from veilcast.diffusion import patch
 from veilcast.pipeline import blend, likeness
 from veilcast.pipeline.align import similarity
 from veilcast.pipeline.blend import Refused, Synthetic
+from veilcast.pipeline.likeness import Mask
 from veilcast.pipeline.pixels import crop_to_rgb
+from veilcast.types import Rgb
 
 SIDE = 128
 CORE = patch.mask(mesh(SIDE), SIDE)
+NOBODY = np.zeros_like(CORE)
 
 
 def smooth(seed: int, side: int = SIDE) -> np.ndarray:
@@ -61,10 +64,15 @@ def test_the_mask_covers_from_above_the_brows_to_under_the_chin() -> None:
 # colours
 
 
+def fitted(face: Rgb, context: Rgb, others: Mask = NOBODY) -> tuple[Rgb, Mask]:
+    """The face in its colours, and its mask."""
+    return blend.fitted(face, context, CORE, others), blend.feathered(CORE)
+
+
 def test_a_face_in_the_wrong_light_takes_the_light_of_its_surroundings() -> None:
     context = smooth(1)
     tinted = np.add(context, [12, -8, 15])
-    matched, mask = blend.blend(picture(tinted), picture(context), CORE)
+    matched, mask = fitted(picture(tinted), picture(context))
     assert np.abs(matched.astype(float) - context)[mask > 0].mean() < 2
     assert np.abs(tinted - context).mean() > 10
 
@@ -72,7 +80,7 @@ def test_a_face_in_the_wrong_light_takes_the_light_of_its_surroundings() -> None
 def test_light_from_one_side_is_followed() -> None:
     context = np.full((SIDE, SIDE, 3), 120.0)
     slope = np.linspace(-18, 18, SIDE)[None, :, None]
-    matched, mask = blend.blend(picture(context + slope), picture(context), CORE)
+    matched, mask = fitted(picture(context + slope), picture(context))
     left = matched[:, : SIDE // 2][mask[:, : SIDE // 2] > 0].mean()
     right = matched[:, SIDE // 2 :][mask[:, SIDE // 2 :] > 0].mean()
     assert abs(left - right) < 9  # of 18 between the halves' means
@@ -85,7 +93,7 @@ def test_a_wall_of_another_colour_than_the_generator_thinks_leaves_the_skin_as_i
     context, face = (
         np.where(head[..., None] > 0, skin, behind).astype(np.uint8) for behind in (wall, thought)
     )
-    matched, mask = blend.blend(face, context, CORE)
+    matched, mask = fitted(face, context)
     of_skin = (head > 0) & (CORE > 0)
     assert np.abs(matched[of_skin].astype(float) - skin).mean() < 6
     behind = (head == 0) & (mask > 0)
@@ -100,15 +108,15 @@ def test_nothing_of_the_hidden_face_or_of_other_faces_is_read() -> None:
     context, face = picture(smooth(1)), picture(smooth(2))
     others = np.zeros((SIDE, SIDE), np.float32)
     others[:, :30] = 1
-    plain = blend.blend(face, context, CORE, others)
+    plain, _ = fitted(face, context, others)
     changed = context.copy()
     changed[(CORE > 0) | (others > 0)] = 255
-    assert np.array_equal(plain[0], blend.blend(face, changed, CORE, others)[0])
+    assert np.array_equal(plain, fitted(face, changed, others)[0])
 
 
 def test_without_surroundings_the_face_stays_as_it_is() -> None:
     face = picture(smooth(2))
-    matched, _ = blend.blend(face, picture(smooth(1)), CORE, np.ones_like(CORE))
+    matched, _ = fitted(face, picture(smooth(1)), np.ones_like(CORE))
     assert np.array_equal(matched, face)
 
 

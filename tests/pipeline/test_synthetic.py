@@ -25,7 +25,7 @@ from tests.pipeline.synthetic_world import (
 from veilcast.config import Cover
 from veilcast.diffusion import patch
 from veilcast.errors import EngineError
-from veilcast.pipeline import checks, generate, synthetic, warp
+from veilcast.pipeline import blend, checks, generate, synthetic, warp
 from veilcast.pipeline.align import similarity
 from veilcast.pipeline.cover import cover, is_solid, regions
 from veilcast.pipeline.generate import Generator, Job, Refusal, Rendering
@@ -34,7 +34,7 @@ from veilcast.pipeline.likeness import Lens, Likeness, compare
 from veilcast.pipeline.pixels import crop_to_rgb
 from veilcast.pipeline.synthetic import Drawn, Synthesiser
 from veilcast.pipeline.views import Life, Scene, View
-from veilcast.types import Frame, Track
+from veilcast.types import Frame, Rgb, Track
 
 SETTINGS = Cover()
 CORE = patch.mask(mesh(128), 128)
@@ -119,6 +119,40 @@ def test_a_still_face_is_rendered_once_and_carried() -> None:
     show(stream, still)
     assert stream.counters.snapshot()["faces generated"] == 1
     assert stream.counters.snapshot()["faces carried"] == 19
+
+
+FACE = slice(120, 200), slice(70, 130)  # of the first track
+
+
+def lightness(shown: Sequence[Frame]) -> np.ndarray:
+    """Of each frame's first face, levels."""
+    return np.array([np.mean([plane[FACE] for plane in seen.planes]) for seen in shown])
+
+
+def test_what_comes_beside_a_head_leaves_a_carried_face_as_light_as_it_was() -> None:
+    still = [(frame(index, [track(1)]), (track(1),)) for index in range(8)]
+    for seen, _ in still[4:]:
+        for plane in seen.planes:
+            plane[:, 150:] = 20
+    stream = world(Honest())
+    light = lightness(show(stream, still))
+    assert stream.counters.snapshot()["faces generated"] == 1
+    assert np.ptp(light) < 2
+
+
+class Brightening(Honest):
+    """Draws the same face lighter from the second rendering on, for no reason."""
+
+    def image(self, job: Job) -> np.ndarray:
+        return np.asarray(super().image(job) + (0.12 * CORE if job.key[0] else 0), np.float32)
+
+
+def test_a_face_does_not_flash_where_it_is_rendered_anew() -> None:
+    still = [(frame(index, [track(1)]), (track(1),)) for index in range(warp.MAX_AGE + 4)]
+    stream = world(Brightening())
+    light = lightness(show(stream, still))
+    assert stream.counters.snapshot()["faces generated"] == 2
+    assert 1 < np.abs(np.diff(light)).max() < 6  # of 15
 
 
 def test_what_no_coder_keeps_is_not_shown() -> None:
@@ -496,7 +530,7 @@ def test_a_persona_that_comes_out_as_somebody_else_is_drawn_again_but_not_for_ev
         return {"embedding": np.stack([drawn if persona.counter >= others else np.roll(drawn, 1)] * len(rgb))}
 
     object.__setattr__(eye.engine, "function", sees)
-    object.__setattr__(eye, "as_drawn", 0.55)
+    object.__setattr__(eye, "as_drawn", 0.55)  # and hardly less from the last of the candidates
     scenes = clip(3, tracks=(1,))
     for shown, (_, tracks) in zip(show(stream, scenes), scenes, strict=True):
         assert not any(solid(shown, face) for face in tracks)
@@ -566,6 +600,25 @@ def test_damaged_frames_have_no_synthetic_faces() -> None:
     assert [
         painters for _, painters in stream.synthesiser.painted([(replace(shown, damaged=True), tracks)])
     ] == [{}]
+
+
+def test_fitted_anew_in_every_frame_a_face_would_darken(monkeypatch: pytest.MonkeyPatch) -> None:
+    once = synthetic._blended
+
+    def anew(view: View, rgb: Rgb) -> blend.Synthetic:
+        return once(view, blend.fitted(rgb, view.context, view.core, view.others))
+
+    monkeypatch.setattr(synthetic, "_blended", anew)
+    with pytest.raises(AssertionError):
+        test_what_comes_beside_a_head_leaves_a_carried_face_as_light_as_it_was()
+
+
+def test_with_all_of_a_new_rendering_s_lightness_at_once_a_face_would_flash(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(synthetic, "_NEW_LIGHT", 1.0)
+    with pytest.raises(AssertionError):
+        test_a_face_does_not_flash_where_it_is_rendered_anew()
 
 
 # each check has a mutant: without it, a failure above shows a face

@@ -14,9 +14,13 @@ UPRIGHT = np.array([1, 0, 0, 0, 1, 0], np.float32)
 
 
 def pose(
-    index: int = 0, points: np.ndarray | None = None, rotation: np.ndarray = UPRIGHT, side: int = SIDE
+    index: int = 0,
+    points: np.ndarray | None = None,
+    rotation: np.ndarray = UPRIGHT,
+    side: int = SIDE,
+    tone: tuple[float, float, float] = (150, 120, 100),
 ) -> Pose:
-    return Pose(index, side, mesh(side) if points is None else points, rotation)
+    return Pose(index, side, mesh(side) if points is None else points, rotation, np.array(tone))
 
 
 def moved(indices: list[int], dx: float, dy: float) -> np.ndarray:
@@ -89,3 +93,11 @@ def test_a_mesh_partly_outside_the_patch_is_carried_all_the_same() -> None:
     points = moved(list(range(478)), -40, 0)
     warped = carry(np.full((SIDE, SIDE, 3), 9, np.uint8), pose(0, points), pose(1, points))
     assert (warped == 9).all()
+
+
+def test_a_carried_face_follows_the_light_but_not_into_the_dark() -> None:
+    face = np.full((SIDE, SIDE, 3), (160, 130, 90), np.uint8)
+    dusk = carry(face, pose(tone=(150, 120, 100)), pose(4, tone=(125, 95, 85)))
+    np.testing.assert_allclose(dusk[SIDE // 2, SIDE // 2], (135, 105, 77), atol=2)
+    hidden = carry(face, pose(tone=(150, 120, 100)), pose(4, tone=(5, 5, 5)))
+    np.testing.assert_allclose(hidden[SIDE // 2, SIDE // 2], np.divide((160, 130, 90), 1.5), atol=1)
