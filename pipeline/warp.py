@@ -146,10 +146,10 @@ def _affines(
     corners: Float64[np.ndarray, "m 3 2"], shifts: Float64[np.ndarray, "m 3 2"]
 ) -> tuple[Float32[np.ndarray, "k 6"], Bool[np.ndarray, " m"]]:
     """The factors of x, of y and of 1 in the shift in each triangle that has an area, and which those are;
-    the last one is no shift."""
+    the last one is no shift. What is turned over lies behind: the far side of a turning head."""
     first, (x1, y1), (x2, y2) = corners[:, 0], *(corners[:, n].T - corners[:, 0].T for n in (1, 2))
     area = x1 * y2 - y1 * x2
-    solid = np.abs(area) > 1e-3
+    solid = area > 1e-3
     by1, by2 = (shifts[:, n] - shifts[:, 0] for n in (1, 2))
     with np.errstate(divide="ignore", invalid="ignore"):
         across = (by1 * y2[:, None] - by2 * y1[:, None]) / area[:, None]

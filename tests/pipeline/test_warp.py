@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tests.pipeline.synthetic_world import mesh
 
+from veilcast.diffusion.patch import OVAL
 from veilcast.pipeline.warp import MAX_AGE, Pose, carry, may_carry
 
 SIDE = 128
@@ -93,6 +94,16 @@ def test_a_mesh_partly_outside_the_patch_is_carried_all_the_same() -> None:
     points = moved(list(range(478)), -40, 0)
     warped = carry(np.full((SIDE, SIDE, 3), 9, np.uint8), pose(0, points), pose(1, points))
     assert (warped == 9).all()
+
+
+def test_what_folds_over_at_the_edge_of_a_turning_head_stays_behind() -> None:
+    rendered, now = pose(), pose(2)
+    edge = [n for n in OVAL if now.mesh[n, 0] < 0.3 * SIDE]
+    now.mesh[edge, 0] += 9  # past points that lie further in
+    ramp = np.broadcast_to(np.arange(SIDE, dtype=np.uint8)[:, None], (SIDE, SIDE, 3))
+    there = carry(np.ascontiguousarray(ramp), rendered, now)
+    steps = np.diff(there[..., 0].astype(int), axis=1)
+    assert -steps[steps < -1].sum() < 30  # next to nothing is shown the wrong way round: 88 levels otherwise
 
 
 def test_a_carried_face_follows_the_light_but_not_into_the_dark() -> None:
