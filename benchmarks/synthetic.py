@@ -281,6 +281,11 @@ def rows_of(results: Sequence[Result]) -> Iterable[tuple[str, list[str]]]:
         "tLPIPS (source's step)",
         [f"{told(r['time']['tlpips'])} ({told(r['time']['source_lpips_step'])})" for r in results],
     )
+    flashes = ("flash_levels", "flash_levels_p99", "source_light_step_levels")
+    yield (
+        "flash, levels: mean / one in a hundred (source's step)",
+        ["{} / {} ({})".format(*(told(r["time"].get(key)) for key in flashes)) for r in results],
+    )
 
 
 def solid_share(counts: Result) -> float:

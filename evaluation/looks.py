@@ -144,6 +144,9 @@ def steps(
         seen = temporal.visible(forward, temporal.flow(b, a))
         errors = (temporal.warping_error(x, y, forward, seen) for x, y in ((a, b), (c, d)))
         source, output = ({} if e is None else {"warping_error": e} for e in errors)
+        source["light_step"], output["light_step"] = (
+            temporal.light(y) - temporal.light(x) for x, y in ((a, b), (c, d))
+        )
         out.append((source, output))
     if judges.lpips is not None:
         moved = judges.lpips(np.concatenate(crops[::2]), np.concatenate(crops[1::2])).reshape(2, -1)

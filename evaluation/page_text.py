@@ -58,7 +58,8 @@ EXPLAINED = {
     ),
     "time": (
         "TL-ID and TG-ID: identity between neighbouring and between all frames, over the source's own; 1 "
-        "is as steady as the source. The source's own values stand beside the others."
+        "is as steady as the source. Flash: by how many levels a face grows lighter or darker from frame to "
+        "frame where its source does not. The source's own values stand beside the others."
     ),
     "fairness": (
         "Groups are estimates by networks and by the colour of the cheeks, not statements about people."

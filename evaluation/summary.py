@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from veilcast.arrays import Float
 from veilcast.errors import EvaluationFailed
 from veilcast.evaluation import quality, recognition, temporal
 from veilcast.evaluation.coverage import EXPOSED_ABOVE, together
@@ -124,12 +125,7 @@ def _quality(measured: Measured) -> Result:
 
 def _time(samples: Sequence[FaceSample]) -> Result:
     tracks = list(grouped(samples, lambda s: f"{s.track:08d}").values())
-    steps = [
-        (s.values["lpips_step"], s.noise["lpips_step"])
-        for s in samples
-        if "lpips_step" in s.values and "lpips_step" in s.noise
-    ]
-    pairs = np.array(steps).reshape(-1, 2)
+    pairs, light = (_both(samples, key) for key in ("lpips_step", "light_step"))
     result: Result = {"tl_id": {}, "tg_id": {}, "source_adjacent_cosine": {}}
     for name in recognition.recognisers(samples):
         local, overall, noise = [], [], []
@@ -146,10 +142,18 @@ def _time(samples: Sequence[FaceSample]) -> Result:
     result["tlpips"] = temporal.tlpips(pairs[:, 0], pairs[:, 1])
     result["lpips_step"] = _mean(pairs[:, 0])
     result["source_lpips_step"] = _mean(pairs[:, 1])
+    result["flash_levels"], result["flash_levels_p99"] = temporal.flashes(light[:, 0], light[:, 1])
+    result["source_light_step_levels"] = _mean(np.abs(light[:, 1]))
     for key in ("warping_error", "jitter_eye_distances"):
         row = _against_noise(samples, key)
         result[key], result[f"source_{key}"] = row["mean"], row["source_noise"]
     return result
+
+
+def _both(samples: Sequence[FaceSample], key: str) -> Float[np.ndarray, "n 2"]:
+    """What is known of both, of the output and of the source."""
+    known = [(s.values[key], s.noise[key]) for s in samples if key in s.values and key in s.noise]
+    return np.array(known).reshape(-1, 2)
 
 
 def _weighted(values: Sequence[float | None], weights: Sequence[int]) -> float | None:

@@ -52,6 +52,24 @@ def tlpips(output_steps: Float[np.ndarray, " n"], source_steps: Float[np.ndarray
     return float(np.abs(output_steps - source_steps).mean()) if len(output_steps) else None
 
 
+def light(face: Rgb) -> float:
+    """Mean luma of the middle of an aligned face, levels."""
+    height, width = face.shape[:2]
+    middle = face[int(0.3 * height) : int(0.7 * height), int(0.3 * width) : int(0.7 * width)]
+    return float(cv2.cvtColor(np.ascontiguousarray(middle), cv2.COLOR_RGB2GRAY).mean())
+
+
+def flashes(
+    output_steps: Float[np.ndarray, " n"], source_steps: Float[np.ndarray, " n"]
+) -> tuple[float | None, float | None]:
+    """By how many levels a face grows lighter or darker from frame to frame where its source does not: the
+    mean, and what one step in a hundred exceeds, for a mean hides a flash."""
+    if not len(output_steps):
+        return None, None
+    apart = np.abs(output_steps - source_steps)
+    return float(apart.mean()), float(np.percentile(apart, 99))
+
+
 def flow(a: Rgb, b: Rgb) -> Flow:
     """Dense optical flow from `a` to `b` in pixels (DIS; Kroeger et al. 2016): a(p) shows what
     b(p + flow(p)) shows."""

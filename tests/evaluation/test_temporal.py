@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from veilcast.evaluation.temporal import (
     adjacent_cosine,
+    flashes,
     flow,
     jitter,
+    light,
     pairwise_cosine,
     tg_id,
     tl_id,
@@ -60,6 +62,23 @@ def test_tlpips_is_zero_where_output_moves_as_the_source_does() -> None:
     assert tlpips(steps, steps) == 0
     assert tlpips(steps + 0.05, steps) == pytest.approx(0.05)
     assert tlpips(np.empty(0), np.empty(0)) is None
+
+
+def test_a_flash_is_what_the_source_does_not_do() -> None:
+    dusk = np.full(200, -1.0)
+    assert flashes(dusk, dusk) == (0, 0)
+    once = dusk.copy()
+    once[[20, 40, 60]] += 12
+    mean, most = flashes(once, dusk)
+    assert mean == pytest.approx(0.18)
+    assert most == pytest.approx(12)
+    assert flashes(np.empty(0), np.empty(0)) == (None, None)
+
+
+def test_light_is_measured_in_the_middle_of_a_face() -> None:
+    face = np.full((40, 40, 3), 90, np.uint8)
+    face[:10] = 255
+    assert light(face) == pytest.approx(90)
 
 
 def test_flow_finds_a_known_shift() -> None:
