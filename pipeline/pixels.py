@@ -217,8 +217,9 @@ def _shrunk(
     height, width = sources[0].shape[:2]
     if step < 2 or step > min(width, height):
         return list(sources), matrix
-    size = (width // step, height // step)  # whole steps alone, which is quick; less than one is left out
-    whole = [source[: size[1] * step, : size[0] * step] for source in sources]
+    size = (-(-width // step), -(-height // step))
+    beyond = (0, size[1] * step - height, 0, size[0] * step - width)  # whole steps are quick to average
+    whole = [cv2.copyMakeBorder(source, *beyond, cv2.BORDER_REPLICATE) for source in sources]
     small = [cv2.resize(source, size, interpolation=cv2.INTER_AREA) for source in whole]
     return small, matrix @ _scaling(step, step)
 

@@ -194,6 +194,18 @@ def test_a_patch_that_is_enlarged_keeps_its_detail() -> None:
     assert shown.std() > 0.9 * patch.std()
 
 
+@pytest.mark.parametrize("first", [9, 10, 11, 12])
+def test_a_patch_made_smaller_covers_to_its_edge(first: int) -> None:
+    """Also where its shown part is no whole number of the steps that it is averaged by."""
+    frame = frame_of(flat(PixelFormat("gray", "grey", 8), (20,)), PixelFormat("gray", "grey", 8))
+    mask = np.zeros((96, 96), np.float32)
+    mask[first:, first:] = 1
+    paste_rgb(frame, np.full((96, 96, 3), 235, np.uint8), np.array([[3.0, 0, 0], [0, 3.0, 0]]), mask)
+    assert (
+        frame.planes[0][8:31, 8:31] == frame.planes[0][20, 20]
+    ).all()  # 32 samples, the last one interpolated
+
+
 @pytest.mark.parametrize("side", [8, 40, 300])
 @pytest.mark.parametrize("layout", FORMATS, ids=lambda layout: layout.name)
 def test_samples_outside_the_mask_are_not_written(layout: PixelFormat, side: int) -> None:
