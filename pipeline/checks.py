@@ -67,7 +67,7 @@ class Recogniser:
 # Below the last one lie four strangers of five and one in fifty pairs of one person.
 _DLIB, _FACERES = (0.44, 0.72, 0.15), (0.54, 0.65, 0.40)
 # A persona whose first rendering is further than this from the identity that was drawn is mostly known as
-# somebody else in its next picture (benchmarks/synthetic.py, one persona known as one). One in five is.
+# somebody else in its next picture (benchmarks/synthetic.py, one persona known as one).
 _AS_DRAWN = 0.55
 # Another crop of the same rendering moves a cosine by so much: a persona that can still be drawn again must
 # be that much further from its source.

@@ -114,6 +114,15 @@ def test_what_a_network_says_of_a_cover_is_no_utility(monkeypatch: pytest.Monkey
     assert result["utility"]["gender_agreement_share"]["mean"] == 1
 
 
+def test_a_face_that_flashes_in_one_frame_is_told() -> None:
+    originals = two_people(4)
+    flashing = [np.minimum(p, 225) + np.uint8(30 * (i == 2)) for i, p in enumerate(originals)]
+    calm, told = (summary(film(p, originals), THRESHOLDS)["time"] for p in (originals, flashing))
+    assert calm["flash_levels"] == calm["flash_levels_p99"] == 0
+    assert told["flash_levels"] == pytest.approx(20, abs=1)  # two of three steps
+    assert told["flash_levels_p99"] == pytest.approx(30, abs=1)
+
+
 def test_missing_networks_leave_their_figures_out() -> None:
     result = summary(film(two_people(4), two_people(4)), THRESHOLDS)
     assert result["utility"]["pose_error_degrees"]["mean"] is None
