@@ -16,13 +16,13 @@ _CODED = [int(cv2.IMWRITE_JPEG_QUALITY), 70]
 # in both directions many times as much as real faces have, which is next to nothing. The kernel passes that
 # (it is sin^2 of 2 pi f), and of what passes in both directions so much goes.
 _WEAVE = np.array([-1, 0, 2, 0, -1], np.float32) / 4
-_UNWOVEN = 0.8
+_UNWOVEN = 0.5
 # of the side of a patch, standard deviations: what is sharpened is finer than the one, and what is finer than
 # the other goes, since in sharpened skin it would look like print
-_BROAD, _PRINT = 3 / 256, 0.4 / 256
+_BROAD, _PRINT = 3 / 256, 0.3 / 256
 _GAIN = (0.5, 2.1)  # least and most that finer luma is multiplied by
 # of the source's steepness: generated skin lacks the finest texture, and stronger edges make up for it
-_STEEPER = 1.3
+_STEEPER = 1.2
 _FLAT = 0.02  # squared levels a pixel: nothing there to be scaled
 _SOBEL = 8  # what its kernel makes of one level a pixel
 _RIM = 0.04  # of the side: so much at the rim of what is replaced does not count as face

@@ -78,6 +78,11 @@ class Policy:
         """The same of a rendering, whose age and skin follow the light as well."""
         return replace(self, age="any", skin="any").misfit(source)
 
+    @property
+    def own_tone(self) -> bool:
+        """Whether the new skin may be of another tone."""
+        return self.skin != "keep"
+
     def _band(self, number: int, wish: str, source: float, tolerance: float) -> tuple[float, float]:
         if wish == "any":
             return (-np.inf, np.inf)
@@ -231,13 +236,15 @@ class Persona:
         latent_shape: Sequence[int],
         known: bool = False,
         misdrawn: Misfit = anybody,
+        own_tone: bool = False,
     ) -> None:
         """`known`: it was shown elsewhere, in another picture of a set; `misdrawn`: how far coarse attributes
-        of its renderings are from what is wanted."""
+        of its renderings are from what is wanted; `own_tone`: its skin need not have the source's tone."""
         weighted = _mean([(1.0, source.embeddings, source.coarse) for source in person])
         self.tracks = tuple(source.track for source in person)
         self.source: tuple[Vector, ...] = weighted[0]
         self.known = known
+        self.own_tone = own_tone
         self.counter = -1
         self.shown = 0  # renderings that were accepted; from the first on it stays this one
         self.anchor: tuple[Vector, ...] = ()  # its rendered face, as recognisers see it
@@ -300,7 +307,8 @@ def cast(
         draws = draw(
             key, nonce, group[0].track, space, avoid, policy.misfit(coarse), known.get(group[0].track)
         )
-        persona = Persona(group, draws, latent_shape, group[0].track in known, policy.misdrawn(coarse))
+        before, misdrawn = group[0].track in known, policy.misdrawn(coarse)
+        persona = Persona(group, draws, latent_shape, before, misdrawn, policy.own_tone)
         issued.append(persona.identity.embedding)
         personas.update(dict.fromkeys(persona.tracks, persona))
     return personas

@@ -116,6 +116,12 @@ def correlation(x: Values, y: Values, flat: float = 1.0) -> float:
     return float(x @ y) / scale if scale > len(x) else flat
 
 
+def well_inside(core: Mask) -> Mask:
+    """1 in the middle of what a mask covers, falling to 0 at its rim."""
+    inside: Mask = np.clip(2 * cv2.GaussianBlur(core, (0, 0), 0.04 * len(core)) - 1, 0, 1)
+    return inside
+
+
 def relit(face: Rgb, core: Mask, like: Like) -> Rgb:
     """The face with its large shadows filled, the more the more its luma repeats the source's: steadily, so
     that nothing flickers. What is unlike it anyhow, or repeats the source's detail, stays as it is."""
@@ -133,7 +139,7 @@ def filled(face: Rgb, core: Mask, amount: float) -> Rgb:
     side = len(grey)
     shade = cv2.GaussianBlur(grey, (0, 0), _FILL_SHADE * side)
     mean = float((shade * under).sum() / max(float(under.sum()), 1.0))
-    strength = amount * np.clip(2 * cv2.GaussianBlur(under, (0, 0), 0.04 * side) - 1, 0, 1)
+    strength = amount * well_inside(under)
     gain = cv2.resize(((mean + _DARKEST) / (shade + _DARKEST)) ** strength, (large, large))
     gain = 1 + core * (gain - 1)
     # cv2 rounds to the nearest and keeps what the type cannot hold at its ends

@@ -151,7 +151,8 @@ class Studio:
                 self._key, nonce, source.track, space, np.stack(avoid), self._policy.misfit(source.coarse)
             )
             misdrawn = self._policy.misdrawn(source.coarse)
-            self._people[track.id] = Persona([source], draws, shape, misdrawn=misdrawn)
+            own_tone = self._policy.own_tone
+            self._people[track.id] = Persona([source], draws, shape, misdrawn=misdrawn, own_tone=own_tone)
             self._counters.add("personas issued")
 
     def next_painters(self, frame: Frame, tracks: Sequence[Track], hurry: bool = False) -> Painters:

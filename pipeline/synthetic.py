@@ -17,19 +17,17 @@ from veilcast.arrays import Float32, Float64, UInt8
 from veilcast.counters import Counters
 from veilcast.diffusion import patch
 from veilcast.errors import VeilcastError
-from veilcast.pipeline import blend, checks, finish, likeness, warp
+from veilcast.pipeline import blend, checks, finish, likeness, tone, warp
 from veilcast.pipeline.cover import Painter
 from veilcast.pipeline.generate import Guard, Job, Key, Refusal
 from veilcast.pipeline.generator_model import PATCH_PX
 from veilcast.pipeline.identity import Persona
 from veilcast.pipeline.queues import ahead
-from veilcast.pipeline.views import Life, Scene, Seen, Veil, View, Viewer, tone_of, veil, windows
+from veilcast.pipeline.views import Life, Scene, Seen, Veil, View, Viewer, veil, windows
 from veilcast.types import Frame, Rgb
 
 REDRAWS = 24  # candidates tried for a persona whose face is still too close to somebody
 _YIELD = 0.05  # of the cosine with who was drawn, for each candidate that was passed over
-# share of its own lightness that a new rendering brings, and the most that is taken off it
-_NEW_LIGHT, _FLASH = 0.3, 0.1
 _EVERY_LOOK = 2  # first renderings of a persona that all recognisers see; later ones the first recogniser
 
 Painters = Mapping[int, Painter]
@@ -102,10 +100,13 @@ class Synthesiser:
         while new := [view for view in known if keys[id(view)] is view and id(view) not in fresh]:
             fresh |= self._render(new)
             keys = self._key_views(known, fresh)  # what was to be carried from a refused one needs its own
-        for view in known:  # until a track has a rendering, its first one is the one to stand in
-            life, found = self._lives[view.track.id], fresh.get(id(view))
-            if life.rendered is None and found is not None and not isinstance(found, Refusal):
-                life.rendered = (view.pose, found)
+        for view in known:
+            found = fresh.get(id(view))
+            if found is not None and not isinstance(found, Refusal):
+                fresh[id(view)] = toned = self._toned(view, found)
+                life = self._lives[view.track.id]
+                # until a track has a rendering, its first one is the one to stand in
+                life.rendered = life.rendered or (view.pose, toned)
         for view in known:
             rendered = self._rendering_for(view, keys[id(view)], fresh)
             if isinstance(rendered, Refusal):
@@ -139,15 +140,23 @@ class Synthesiser:
             found = fresh[id(view)]
             if isinstance(found, Refusal):
                 return self._former(view, life, found)
-            steady = _steady(view, found, life)
-            life.rendered = (view.pose, steady)
+            life.rendered = (view.pose, found)
             self._counters.add("faces generated")
-            return _as_is(steady)
+            return _as_is(found)
         if life.rendered is None:
             return Refusal("nothing to carry")
         pose, rgb = life.rendered
         self._counters.add("faces carried")
         return partial(warp.carry, rgb, pose, view.pose)
+
+    def _toned(self, view: View, rgb: Rgb) -> Rgb:
+        """A rendering as light as its source, or where its skin need not have the source's tone as much
+        lighter as the first one was. What it differs by alone is the generator's: it would flash."""
+        life = self._lives[view.track.id]
+        own = tone.times(tone.tone_of(rgb, view.core, view.others), view.pose.tone)
+        if life.tone is None:
+            life.tone = own if self._personas[view.track.id].own_tone else np.ones_like(own)
+        return tone.lit_inside(rgb, view.core, life.tone / own)
 
     def _former(self, view: View, life: Life, refusal: Refusal) -> Drawn | Refusal:
         """What the persona last looked like, for a rendering that is too much like somebody. Where it repeats
@@ -279,15 +288,6 @@ def _as_seen(view: View, rgb: Rgb) -> Rgb:
 def _fitted(view: View, rgb: Rgb) -> Rgb:
     """A rendering in the colours around it, from which on it is carried."""
     return blend.fitted(rgb, view.context, view.core, view.others)
-
-
-def _steady(view: View, rgb: Rgb, life: Life) -> Rgb:
-    """A rendering as light beside its source as those before it were: what it differs by alone comes in
-    slowly, so that the face does not flash where it is rendered anew."""
-    own = warp.times(tone_of(rgb, view.core, view.others), view.pose.tone)
-    before = own if life.lightness is None else life.lightness
-    life.lightness = before + _NEW_LIGHT * (own - before)
-    return warp.lit(rgb, np.clip(life.lightness / own, 1 - _FLASH, 1 + _FLASH))
 
 
 def _changed(view: View, rgb: Rgb) -> Rgb | Refusal:

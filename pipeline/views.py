@@ -22,6 +22,7 @@ from veilcast.pipeline.generate import Refusal
 from veilcast.pipeline.generator_model import CLOSEUP_PX, PATCH_PX
 from veilcast.pipeline.landmarks import Mesh, MeshFinder, OneEuro, in_box, size_px
 from veilcast.pipeline.pixels import crop_to_rgb
+from veilcast.pipeline.tone import Tone, tone_of
 from veilcast.types import Affine, Box, Frame, Rgb, Track
 
 MIN_BOX_PX = 36.0  # the longer side of its box; below it no mesh is looked for
@@ -88,7 +89,7 @@ class Life:
     manner: OneEuro = field(default_factory=lambda: OneEuro(cutoff_hz=5.0, beta=20.0))
     side: int = PATCH_PX
     rendered: tuple[warp.Pose, Rgb] | None = None  # the last full rendering that was accepted
-    lightness: Float64[np.ndarray, " 3"] | None = None  # of its face, per colour, times the source's
+    tone: Tone | None = None  # of its face, times the source's
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,11 +212,6 @@ def averaged(rgb: Rgb, hidden: likeness.Mask) -> Rgb:
     smooth = cv2.convertScaleAbs(cv2.resize(means, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR))
     result: Rgb = cv2.copyTo(smooth, (hidden > 0).astype(np.uint8), rgb.copy())
     return result
-
-
-def tone_of(rgb: Rgb, core: likeness.Mask, others: likeness.Mask) -> Float64[np.ndarray, " 3"]:
-    """Mean colour under the core where nobody else is, levels."""
-    return np.array(cv2.mean(rgb, ((core > 0.5) & (others < 0.5)).astype(np.uint8))[:3])
 
 
 def _ellipses(boxes: Sequence[Box], to_patch: Affine, side: int) -> likeness.Mask:

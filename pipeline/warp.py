@@ -18,10 +18,10 @@ import numpy as np
 from veilcast.arrays import Bool, Float32, Float64, Int32
 from veilcast.diffusion import patch
 from veilcast.pipeline.landmarks import mouth_and_lids
+from veilcast.pipeline.tone import Tone, lit, times
 from veilcast.types import Rgb
 
 Mesh = Float64[np.ndarray, "478 3"]  # pixels of the patch
-Tone = Float64[np.ndarray, " 3"]  # mean colour, levels
 
 # From these changes on a face is rendered anew. Openness of mouth and lids and width of the mouth in face
 # heights, rotation in radians, any landmark in shares of the patch's side. Up to there lips and lids are as
@@ -30,9 +30,6 @@ OPENING = (0.03, 0.045, 0.018, 0.018)
 TURN = 0.18
 STRETCH = 0.075
 MAX_AGE = 25  # frames: light and surroundings move on even where the face does not
-
-_MOST_LIGHT = 1.5  # times as light, or as dark, as it was rendered
-_DARKEST = 8.0  # levels: darker faces are made lighter no faster than these
 
 BEND = 1.8  # times those changes, mouth and lids aside: how far one is carried for want of a new one
 
@@ -86,19 +83,6 @@ def carry(rgb: Rgb, rendered: Pose, now: Pose) -> Rgb:
         rgb, places, None, interpolation=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
     )
     return lit(warped, times(now.tone, rendered.tone))
-
-
-def times(tone: Tone, other: Tone) -> Tone:
-    """How much lighter one tone is than another, per colour, as far as it may be followed."""
-    found: Tone = np.clip((tone + _DARKEST) / (other + _DARKEST), 1 / _MOST_LIGHT, _MOST_LIGHT)
-    return found
-
-
-def lit(rgb: Rgb, lighter: Tone) -> Rgb:
-    """Each colour so much lighter."""
-    # cv2 rounds to the nearest and keeps what the type cannot hold at its ends
-    result: Rgb = cv2.transform(rgb, np.diag(lighter))
-    return result
 
 
 @lru_cache

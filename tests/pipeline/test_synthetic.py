@@ -25,7 +25,7 @@ from tests.pipeline.synthetic_world import (
 from veilcast.config import Cover
 from veilcast.diffusion import patch
 from veilcast.errors import EngineError
-from veilcast.pipeline import blend, checks, generate, synthetic, warp
+from veilcast.pipeline import blend, checks, generate, synthetic, tone, warp
 from veilcast.pipeline.align import similarity
 from veilcast.pipeline.cover import cover, is_solid, regions
 from veilcast.pipeline.generate import Generator, Job, Refusal, Rendering
@@ -147,12 +147,34 @@ class Brightening(Honest):
         return np.asarray(super().image(job) + (0.12 * CORE if job.key[0] else 0), np.float32)
 
 
-def test_a_face_does_not_flash_where_it_is_rendered_anew() -> None:
+@pytest.mark.parametrize("own_tone", [False, True])
+def test_a_face_does_not_flash_where_it_is_rendered_anew(own_tone: bool) -> None:
     still = [(frame(index, [track(1)]), (track(1),)) for index in range(warp.MAX_AGE + 4)]
     stream = world(Brightening())
+    stream.personas[1].own_tone = own_tone
     light = lightness(show(stream, still))
     assert stream.counters.snapshot()["faces generated"] == 2
-    assert 1 < np.abs(np.diff(light)).max() < 6  # of 15
+    assert np.abs(np.diff(light)).max() < 4  # of 15
+
+
+def test_a_face_has_the_tone_of_its_source_unless_its_skin_may_differ() -> None:
+    def too_light(image: np.ndarray) -> np.ndarray:
+        return np.asarray(image + 0.15 * CORE, np.float32)
+
+    def lighter(own_tone: bool) -> float:
+        stream, (source,) = world(each(too_light)), clip(1, (1,))
+        stream.personas[1].own_tone = own_tone
+        points = source[1][0].landmarks
+        assert points is not None
+        faces = (
+            crop_to_rgb(seen, synthetic_patch(points), 128)[CORE > 0.5]
+            for seen in (*show(stream, clip(1, (1,))), source[0])
+        )
+        shown, hidden = (float(face.mean()) for face in faces)
+        return shown - hidden
+
+    assert abs(lighter(False)) < 3
+    assert lighter(True) > 8
 
 
 def test_what_no_coder_keeps_is_not_shown() -> None:
@@ -613,12 +635,13 @@ def test_fitted_anew_in_every_frame_a_face_would_darken(monkeypatch: pytest.Monk
         test_what_comes_beside_a_head_leaves_a_carried_face_as_light_as_it_was()
 
 
-def test_with_all_of_a_new_rendering_s_lightness_at_once_a_face_would_flash(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(synthetic, "_NEW_LIGHT", 1.0)
+def test_in_the_tone_of_each_rendering_a_face_would_flash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tone, "lit_inside", lambda rgb, *rest: rgb)
+    for own_tone in (False, True):
+        with pytest.raises(AssertionError):
+            test_a_face_does_not_flash_where_it_is_rendered_anew(own_tone)
     with pytest.raises(AssertionError):
-        test_a_face_does_not_flash_where_it_is_rendered_anew()
+        test_a_face_has_the_tone_of_its_source_unless_its_skin_may_differ()
 
 
 # each check has a mutant: without it, a failure above shows a face
