@@ -11,7 +11,8 @@ from veilcast.pipeline.likeness import Mask
 from veilcast.types import Rgb
 
 # chosen by how many faces `benchmarks.synthetic` tells from real ones
-_CODED = [int(cv2.IMWRITE_JPEG_QUALITY), 70]
+_CODED = [int(cv2.IMWRITE_JPEG_QUALITY), 60]
+_BLOCK = 8  # pixels
 # Decoders that double their pixels step by step leave a weave of diagonals: at a quarter of a cycle a pixel
 # in both directions many times as much as real faces have, which is next to nothing. The kernel passes that
 # (it is sin^2 of 2 pi f), and of what passes in both directions so much goes.
@@ -31,14 +32,23 @@ Channel = UInt8[np.ndarray, "s s"]
 
 
 def coded(face: Rgb) -> Rgb:
-    """The face without its weave and what no coder keeps (colour finer than half of luma), and with the
-    traces that one leaves: what surrounds the face has them, and what has none stands out."""
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(_unwoven(face), cv2.COLOR_RGB2BGR), _CODED)
+    """The face without what no coder keeps (colour finer than half of luma), and with the traces that one
+    leaves: what surrounds the face has them, and what has none stands out. Two codings, half a block apart,
+    show half of the edges between blocks."""
+    half = _BLOCK // 2
+    moved = cv2.copyMakeBorder(face, half, 0, half, 0, cv2.BORDER_REFLECT_101)
+    result: Rgb = cv2.addWeighted(_through_coder(face), 0.5, _through_coder(moved)[half:, half:], 0.5, 0)
+    return result
+
+
+def _through_coder(face: Rgb) -> Rgb:
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(face, cv2.COLOR_RGB2BGR), _CODED)
     decoded: Rgb = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.uint8)
     return decoded
 
 
-def _unwoven(face: Rgb) -> Rgb:
+def unwoven(face: Rgb) -> Rgb:
+    """The face without its decoder's weave."""
     luma = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)
     weave = cv2.sepFilter2D(luma, cv2.CV_32F, _UNWOVEN * _WEAVE, _WEAVE)
     result: Rgb = cv2.subtract(face, cv2.merge([weave, weave, weave]), dtype=cv2.CV_8U)

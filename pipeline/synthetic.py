@@ -103,10 +103,11 @@ class Synthesiser:
         for view in known:
             found = fresh.get(id(view))
             if found is not None and not isinstance(found, Refusal):
-                fresh[id(view)] = toned = self._toned(view, found)
+                sharp = finish.sharpened(self._toned(view, found), view.core, view.steep)
+                fresh[id(view)] = finished = finish.coded(sharp)
                 life = self._lives[view.track.id]
                 # until a track has a rendering, its first one is the one to stand in
-                life.rendered = life.rendered or (view.pose, toned)
+                life.rendered = life.rendered or (view.pose, finished)
         for view in known:
             rendered = self._rendering_for(view, keys[id(view)], fresh)
             if isinstance(rendered, Refusal):
@@ -209,7 +210,7 @@ class Synthesiser:
         answers = self._guard.render(jobs)
         found = [answers[job.key] for job in jobs]
         changed = [
-            rgb if isinstance(rgb, Refusal) else _changed(view, finish.coded(rgb))
+            rgb if isinstance(rgb, Refusal) else _changed(view, finish.unwoven(rgb))
             for view, rgb in zip(views, found, strict=True)
         ]
         return [

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from veilcast.pipeline.finish import coded, sharpened, steepness
+from veilcast.pipeline import finish
+from veilcast.pipeline.finish import coded, sharpened, steepness, unwoven
 from veilcast.types import Rgb
 
 SIDE = 256
@@ -62,10 +63,23 @@ def test_a_weave_of_diagonals_goes_and_lines_stay() -> None:
 
     def left(pattern: np.ndarray) -> float:
         drawn = np.rint(face + 12 * pattern[..., None]).astype(np.uint8)
-        return float((coded(drawn).astype(float) - coded(face)).std() / (12 * pattern).std())
+        return float((unwoven(drawn).astype(float) - unwoven(face)).std() / (12 * pattern).std())
 
-    assert left(np.outer(wave, wave)) < 0.3
+    assert left(np.outer(wave, wave)) < 0.6
     assert left(np.outer(wave, np.ones(SIDE))) > 0.7
+
+
+def edges(rgb: Rgb) -> float:
+    """How much larger steps of luma are where blocks of a coder meet than elsewhere."""
+    steps = np.abs(np.diff(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(float), axis=1)).mean(0)
+    meets = np.arange(1, SIDE) % finish._BLOCK == 0
+    return float(steps[meets].mean() / steps[~meets].mean())
+
+
+def test_a_coder_s_traces_show_half_of_its_edges_between_blocks() -> None:
+    skin = grain(12.0, 12)
+    assert edges(skin) == pytest.approx(1, abs=0.1)
+    assert edges(coded(skin)) - 1 < 0.6 * (edges(finish._through_coder(skin)) - 1)
 
 
 def test_coloured_specks_go_and_colours_stay() -> None:

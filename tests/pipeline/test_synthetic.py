@@ -183,7 +183,7 @@ def test_what_no_coder_keeps_is_not_shown() -> None:
 
     plain, shown = (show(world(g), clip(1, (1,)))[0].planes[0].astype(int) for g in (Honest(), each(woven)))
     face = slice(130, 190), slice(70, 130)
-    assert np.abs(shown - plain)[face].mean() < 0.7
+    assert np.abs(shown - plain)[face].mean() < 1
 
 
 def test_surroundings_stay_to_the_last_sample() -> None:
