@@ -23,6 +23,7 @@ from veilcast.pipeline.generate import Guard, Job, Key, Refusal
 from veilcast.pipeline.generator_model import PATCH_PX
 from veilcast.pipeline.identity import Persona
 from veilcast.pipeline.queues import ahead
+from veilcast.pipeline.renewal import Rendering, renewed
 from veilcast.pipeline.views import Life, Scene, Seen, Veil, View, Viewer, veil, windows
 from veilcast.types import Frame, Rgb
 
@@ -107,7 +108,7 @@ class Synthesiser:
                 fresh[id(view)] = finished = finish.coded(sharp)
                 life = self._lives[view.track.id]
                 # until a track has a rendering, its first one is the one to stand in
-                life.rendered = life.rendered or (view.pose, finished)
+                life.rendered = life.rendered or Rendering(view.pose, finished)
         for view in known:
             rendered = self._rendering_for(view, keys[id(view)], fresh)
             if isinstance(rendered, Refusal):
@@ -120,7 +121,7 @@ class Synthesiser:
         rendering of an earlier window may be carried. One that is refused in `fresh` is carried nowhere; of a
         persona that was never shown the rest of the window then goes without, after so many candidates."""
         latest: dict[int, tuple[warp.Pose, View | None]] = {
-            track: (life.rendered[0], None) for track, life in self._lives.items() if life.rendered
+            track: (life.rendered.pose, None) for track, life in self._lives.items() if life.rendered
         }
         keys: dict[int, View | None] = {}
         for view in views:
@@ -141,19 +142,19 @@ class Synthesiser:
             found = fresh[id(view)]
             if isinstance(found, Refusal):
                 return self._former(view, life, found)
-            life.rendered = (view.pose, found)
+            life.rendered = renewed(life.rendered, view.pose, found, view.core)
             self._counters.add("faces generated")
-            return _as_is(found)
+            return partial(life.rendered.shown, view.pose.index)
         if life.rendered is None:
             return Refusal("nothing to carry")
-        pose, rgb = life.rendered
         self._counters.add("faces carried")
-        return partial(warp.carry, rgb, pose, view.pose)
+        return partial(life.rendered.carried, view.pose)
 
     def _toned(self, view: View, rgb: Rgb) -> Rgb:
         """A rendering as light as its source, or where its skin need not have the source's tone as much
         lighter as the first one was. What it differs by alone is the generator's: it would flash."""
         life = self._lives[view.track.id]
+        rgb = tone.calmed(rgb, view.core, view.spread)
         own = tone.times(tone.tone_of(rgb, view.core, view.others), view.pose.tone)
         if life.tone is None:
             life.tone = own if self._personas[view.track.id].own_tone else np.ones_like(own)
@@ -164,10 +165,9 @@ class Synthesiser:
         what it replaces, what is shown is compared with that once more when it is put in; where its face is
         somebody's, what is carried is looked at as a rendering is."""
         stands_in = refusal.former or refusal.close
-        if not stands_in or life.rendered is None or not warp.may_bend(life.rendered[0], view.pose):
+        if not stands_in or life.rendered is None or not warp.may_bend(life.rendered.pose, view.pose):
             return refusal
-        pose, rgb = life.rendered
-        carried: Rgb | Refusal = warp.carry(rgb, pose, view.pose)
+        carried: Rgb | Refusal = life.rendered.carried(view.pose)
         if not refusal.former:
             (carried,) = self._looked_at([view], [carried])
         if isinstance(carried, Refusal):

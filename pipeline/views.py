@@ -22,7 +22,8 @@ from veilcast.pipeline.generate import Refusal
 from veilcast.pipeline.generator_model import CLOSEUP_PX, PATCH_PX
 from veilcast.pipeline.landmarks import Mesh, MeshFinder, OneEuro, in_box, size_px
 from veilcast.pipeline.pixels import crop_to_rgb
-from veilcast.pipeline.tone import Tone, tone_of
+from veilcast.pipeline.renewal import Rendering
+from veilcast.pipeline.tone import Spread, Tone, spread_of, tone_of
 from veilcast.types import Affine, Box, Frame, Rgb, Track
 
 MIN_BOX_PX = 36.0  # the longer side of its box; below it no mesh is looked for
@@ -63,6 +64,7 @@ class View:
     context: Rgb = field(repr=False)  # that patch, averaged under `core` and under `others`
     others: likeness.Mask = field(repr=False)  # where other people's faces are
     steep: float  # how sharp the source's face is (finish.steepness)
+    spread: Spread  # how much its colours vary
     like: likeness.Like = field(repr=False)  # how much a rendering repeats the source's patch
     small: Rgb = field(repr=False)  # (128, 128, 3): the same for the generator
     hidden: likeness.Mask = field(repr=False)  # of that
@@ -88,7 +90,7 @@ class Life:
     place: OneEuro = field(default_factory=OneEuro)
     manner: OneEuro = field(default_factory=lambda: OneEuro(cutoff_hz=5.0, beta=20.0))
     side: int = PATCH_PX
-    rendered: tuple[warp.Pose, Rgb] | None = None  # the last full rendering that was accepted
+    rendered: Rendering | None = None  # the last that was accepted
     tone: Tone | None = None  # of its face, times the source's
 
 
@@ -183,6 +185,7 @@ class Viewer:
             averaged(source, np.maximum(core, hidden)),
             hidden,
             finish.steepness(source, core),
+            spread_of(source, core),
             lambda rgb: likeness.compare(lens(rgb), inner),
             averaged(clear, small_core),
             small_core,
