@@ -23,7 +23,7 @@ from benchmarks.clips import clips_at_hand
 from benchmarks.speed import processor
 
 from veilcast.config import Config, overlay
-from veilcast.pipeline import blend, checks, finish, likeness, warp
+from veilcast.pipeline import blend, checks, finish, likeness, tone, warp
 from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.detect import open_detector
 from veilcast.pipeline.generate import Guard
@@ -47,6 +47,7 @@ STAGES: dict[str, tuple[Any, str]] = {
     "carry": (warp, "carry"),
     "sharpness": (finish, "sharpened"),
     "colours": (blend, "fitted"),
+    "tone": (tone, "toned"),
     "mask": (blend, "feathered"),
     "light": (likeness, "relit"),
     "put in": (blend, "paste"),

@@ -134,14 +134,17 @@ def relit(face: Rgb, core: Mask, like: Like) -> Rgb:
 
 def filled(face: Rgb, core: Mask, amount: float) -> Rgb:
     """Light and shade under `core` evened out: 0 = not at all, 1 = wholly. Nothing changes at its rim."""
-    large = len(face)
-    grey, under = luma(reduced(face, _FILL_CELLS)), reduced(core, _FILL_CELLS)
-    side = len(grey)
-    shade = cv2.GaussianBlur(grey, (0, 0), _FILL_SHADE * side)
-    mean = float((shade * under).sum() / max(float(under.sum()), 1.0))
-    strength = amount * well_inside(under)
-    gain = cv2.resize(((mean + _DARKEST) / (shade + _DARKEST)) ** strength, (large, large))
+    small, under = reduced(face, _FILL_CELLS), reduced(core, _FILL_CELLS)
+    gain = cv2.resize(filling(luma(small), under, amount), core.shape)
     gain = 1 + core * (gain - 1)
     # cv2 rounds to the nearest and keeps what the type cannot hold at its ends
     result: Rgb = cv2.multiply(face, cv2.merge([gain, gain, gain]), dtype=cv2.CV_8U)
     return result
+
+
+def filling(grey: Mask, under: Mask, amount: float) -> Mask:
+    """How much lighter each cell becomes by that; `under`: the core, on as many cells."""
+    shade = cv2.GaussianBlur(grey, (0, 0), _FILL_SHADE * len(grey))
+    mean = float((shade * under).sum() / max(float(under.sum()), 1.0))
+    gain: Mask = ((mean + _DARKEST) / (shade + _DARKEST)) ** (amount * well_inside(under))
+    return gain

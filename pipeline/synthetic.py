@@ -154,11 +154,10 @@ class Synthesiser:
         """A rendering as light as its source, or where its skin need not have the source's tone as much
         lighter as the first one was. What it differs by alone is the generator's: it would flash."""
         life = self._lives[view.track.id]
-        rgb = tone.calmed(rgb, view.core, view.spread)
-        own = tone.times(tone.tone_of(rgb, view.core, view.others), view.pose.tone)
         if life.tone is None:
+            own = tone.times(tone.tone_of(rgb, view.core, view.others), view.pose.tone)
             life.tone = own if self._personas[view.track.id].own_tone else np.ones_like(own)
-        return tone.lit_inside(rgb, view.core, life.tone / own)
+        return tone.toned(rgb, view.core, view.others, life.tone * view.pose.tone, view.spread)
 
     def _former(self, view: View, life: Life, refusal: Refusal) -> Drawn | Refusal:
         """What the persona last looked like, for a rendering that is too much like somebody. Where it repeats

@@ -64,7 +64,7 @@ class View:
     context: Rgb = field(repr=False)  # that patch, averaged under `core` and under `others`
     others: likeness.Mask = field(repr=False)  # where other people's faces are
     steep: float  # how sharp the source's face is (finish.steepness)
-    spread: Spread  # how much its colours vary
+    spread: Spread  # how much its light and colours vary
     like: likeness.Like = field(repr=False)  # how much a rendering repeats the source's patch
     small: Rgb = field(repr=False)  # (128, 128, 3): the same for the generator
     hidden: likeness.Mask = field(repr=False)  # of that
