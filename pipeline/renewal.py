@@ -51,7 +51,8 @@ def renewed(before: Rendering | None, pose: warp.Pose, rgb: Rgb, core: Mask) -> 
     over what is replaced."""
     if before is None or before.pose is pose or not warp.may_bend(before.pose, pose):
         return Rendering(pose, rgb)
-    former = cv2.subtract(before.carried(pose), rgb, dtype=cv2.CV_32F)
+    bent = warp.carry(before.shown(pose.index), before.pose, pose)
+    former = cv2.subtract(bent, rgb, dtype=cv2.CV_32F)
     return Rendering(pose, rgb, cv2.multiply(former, cv2.merge([_seen(pose, core)] * 3)))
 
 
