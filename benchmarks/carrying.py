@@ -29,7 +29,7 @@ from veilcast.pipeline import checks, warp
 from veilcast.pipeline.detect import open_detector
 from veilcast.pipeline.landmarks import MeshFinder, mouth_and_lids
 from veilcast.pipeline.plan import Plan
-from veilcast.pipeline.renewal import Rendering
+from veilcast.pipeline.renewal import Appearance
 from veilcast.pipeline.stages import detect_file
 from veilcast.pipeline.studio import Studio
 from veilcast.trt_engines.models import Models
@@ -97,7 +97,7 @@ def errors(differences: Sequence[np.ndarray]) -> dict[str, float] | None:
 def watched(limits: float, meshes: MeshFinder) -> Iterator[Seen]:
     """What is rendered and carried while the block runs, under limits so many times as wide."""
     seen = Seen()
-    find_face, carried, may_carry = checks.find_face, Rendering.carried, warp.may_carry
+    find_face, carried, may_carry = checks.find_face, Appearance.carried, warp.may_carry
     kept = warp.OPENING, warp.TURN, warp.STRETCH
 
     def found(finder: MeshFinder, renderings: Sequence[Rgb], expected: Sequence[np.ndarray]) -> list[Any]:
@@ -105,12 +105,12 @@ def watched(limits: float, meshes: MeshFinder) -> Iterator[Seen]:
         seen.anew += compared(answers, expected)
         return answers
 
-    def carrying(rendering: Rendering, now: warp.Pose) -> Rgb:
+    def carrying(rendering: Appearance, now: warp.Pose) -> Rgb:
         result = carried(rendering, now)
         seen.carried += compared(find_face(meshes, [result], [now.mesh]), [now.mesh])
         return result
 
-    checks.find_face, Rendering.carried = found, carrying
+    checks.find_face, Appearance.carried = found, carrying
     warp.OPENING = tuple(limits * value for value in kept[0])
     warp.TURN, warp.STRETCH = limits * kept[1], limits * kept[2]
     if not limits:
@@ -118,7 +118,7 @@ def watched(limits: float, meshes: MeshFinder) -> Iterator[Seen]:
     try:
         yield seen
     finally:
-        checks.find_face, Rendering.carried, warp.may_carry = find_face, carried, may_carry
+        checks.find_face, Appearance.carried, warp.may_carry = find_face, carried, may_carry
         warp.OPENING, warp.TURN, warp.STRETCH = kept
 
 

@@ -25,7 +25,7 @@ _AROUND = 5  # cells: how much wider those are taken
 
 
 @dataclass(frozen=True, slots=True)
-class Rendering:
+class Appearance:
     """A face as it was rendered, and what is still seen of the one before."""
 
     pose: warp.Pose
@@ -46,14 +46,14 @@ class Rendering:
         return warp.carry(self.shown(now.index), self.pose, now)
 
 
-def renewed(before: Rendering | None, pose: warp.Pose, rgb: Rgb, core: Mask) -> Rendering:
+def renewed(before: Appearance | None, pose: warp.Pose, rgb: Rgb, core: Mask) -> Appearance:
     """A new rendering (side, side, 3) after the one before, where that can be bent to its pose. `core`: 1
     over what is replaced."""
     if before is None or before.pose is pose or not warp.may_bend(before.pose, pose):
-        return Rendering(pose, rgb)
+        return Appearance(pose, rgb)
     bent = warp.carry(before.shown(pose.index), before.pose, pose)
     former = cv2.subtract(bent, rgb, dtype=cv2.CV_32F)
-    return Rendering(pose, rgb, cv2.multiply(former, cv2.merge([_seen(pose, core)] * 3)))
+    return Appearance(pose, rgb, cv2.multiply(former, cv2.merge([_seen(pose, core)] * 3)))
 
 
 def _seen(pose: warp.Pose, core: Mask) -> Mask:

@@ -23,7 +23,7 @@ from veilcast.pipeline.generate import Guard, Job, Key, Refusal
 from veilcast.pipeline.generator_model import PATCH_PX
 from veilcast.pipeline.identity import Persona
 from veilcast.pipeline.queues import ahead
-from veilcast.pipeline.renewal import Rendering, renewed
+from veilcast.pipeline.renewal import Appearance, renewed
 from veilcast.pipeline.views import Life, Scene, Seen, Veil, View, Viewer, veil, windows
 from veilcast.types import Frame, Rgb
 
@@ -108,7 +108,7 @@ class Synthesiser:
                 fresh[id(view)] = finished = finish.coded(sharp)
                 life = self._lives[view.track.id]
                 # until a track has a rendering, its first one is the one to stand in
-                life.rendered = life.rendered or Rendering(view.pose, finished)
+                life.rendered = life.rendered or Appearance(view.pose, finished)
         for view in known:
             rendered = self._rendering_for(view, keys[id(view)], fresh)
             if isinstance(rendered, Refusal):

@@ -22,7 +22,7 @@ from veilcast.pipeline.generate import Refusal
 from veilcast.pipeline.generator_model import CLOSEUP_PX, PATCH_PX
 from veilcast.pipeline.landmarks import Mesh, MeshFinder, OneEuro, in_box, size_px
 from veilcast.pipeline.pixels import crop_to_rgb
-from veilcast.pipeline.renewal import Rendering
+from veilcast.pipeline.renewal import Appearance
 from veilcast.pipeline.tone import Spread, Tone, spread_of, tone_of
 from veilcast.types import Affine, Box, Frame, Rgb, Track
 
@@ -90,7 +90,7 @@ class Life:
     place: OneEuro = field(default_factory=OneEuro)
     manner: OneEuro = field(default_factory=lambda: OneEuro(cutoff_hz=5.0, beta=20.0))
     side: int = PATCH_PX
-    rendered: Rendering | None = None  # the last that was accepted
+    rendered: Appearance | None = None  # the last that was accepted
     tone: Tone | None = None  # of its face, times the source's
 
 

@@ -10,7 +10,7 @@ from tests.pipeline.synthetic_world import mesh
 from veilcast.arrays import UInt8
 from veilcast.diffusion import patch
 from veilcast.pipeline import renewal, warp
-from veilcast.pipeline.renewal import FRAMES, Rendering, renewed
+from veilcast.pipeline.renewal import FRAMES, Appearance, renewed
 
 SIDE = 128
 CORE = patch.mask(mesh(SIDE), SIDE)
@@ -32,7 +32,7 @@ def at(rgb: np.ndarray, landmark: int) -> int:
 
 
 def test_what_a_face_looked_like_before_goes_little_by_little() -> None:
-    new = renewed(Rendering(pose(3), grey(100)), pose(10), grey(150), CORE)
+    new = renewed(Appearance(pose(3), grey(100)), pose(10), grey(150), CORE)
     cheek = [at(new.shown(10 + step), CHEEK) for step in range(FRAMES + 2)]
     assert 100 < cheek[0] < 112
     assert max(np.abs(np.diff(cheek))) < 10
@@ -40,28 +40,28 @@ def test_what_a_face_looked_like_before_goes_little_by_little() -> None:
 
 
 def test_mouth_eyes_and_rim_are_the_new_rendering_s_at_once() -> None:
-    new = renewed(Rendering(pose(3), grey(100)), pose(10), grey(150), CORE).shown(10)
+    new = renewed(Appearance(pose(3), grey(100)), pose(10), grey(150), CORE).shown(10)
     assert at(new, LIPS) == at(new, LEFT_EYE) == 150
     assert (new[cv2.erode(1 - CORE, np.ones((5, 5), np.uint8)) > 0] == 150).all()
 
 
 def test_a_face_that_is_renewed_again_meanwhile_does_not_jump_back() -> None:
-    first = renewed(Rendering(pose(3), grey(100)), pose(10), grey(150), CORE)
+    first = renewed(Appearance(pose(3), grey(100)), pose(10), grey(150), CORE)
     second = renewed(first, pose(12), grey(150), CORE)
     assert at(first.shown(11), CHEEK) < at(second.shown(12), CHEEK) < 150
 
 
 @pytest.mark.parametrize(
     "before",
-    [None, Rendering(pose(3, turn=0.9), grey(100)), Rendering(pose(-90), grey(100))],
+    [None, Appearance(pose(3, turn=0.9), grey(100)), Appearance(pose(-90), grey(100))],
     ids=["the first", "another side", "long ago"],
 )
-def test_where_there_is_nothing_to_come_from_a_face_is_new_at_once(before: Rendering | None) -> None:
+def test_where_there_is_nothing_to_come_from_a_face_is_new_at_once(before: Appearance | None) -> None:
     assert np.array_equal(renewed(before, pose(10), grey(150), CORE).shown(10), grey(150))
 
 
 def test_in_a_frame_before_its_own_a_rendering_stands_alone() -> None:
-    new = renewed(Rendering(pose(3), grey(100)), pose(10), grey(150), CORE)
+    new = renewed(Appearance(pose(3), grey(100)), pose(10), grey(150), CORE)
     assert np.array_equal(new.shown(8), grey(150))
 
 

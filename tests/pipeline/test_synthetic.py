@@ -25,7 +25,7 @@ from tests.pipeline.synthetic_world import (
 from veilcast.config import Cover
 from veilcast.diffusion import patch
 from veilcast.errors import EngineError
-from veilcast.pipeline import blend, checks, generate, synthetic, tone, warp
+from veilcast.pipeline import blend, checks, finish, generate, synthetic, tone, warp
 from veilcast.pipeline.align import similarity
 from veilcast.pipeline.cover import cover, is_solid, regions
 from veilcast.pipeline.generate import Generator, Job, Refusal, Rendering
@@ -641,6 +641,12 @@ def test_in_the_tone_of_each_rendering_a_face_would_flash(monkeypatch: pytest.Mo
             test_a_face_does_not_flash_where_it_is_rendered_anew(own_tone)
     with pytest.raises(AssertionError):
         test_a_face_has_the_tone_of_its_source_unless_its_skin_may_differ()
+
+
+def test_without_a_coder_what_none_keeps_would_be_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finish, "coded", lambda face: face)
+    with pytest.raises(AssertionError):
+        test_what_no_coder_keeps_is_not_shown()
 
 
 # each check has a mutant: without it, a failure above shows a face
