@@ -10,7 +10,6 @@ with Anonymizer(Config(), rate=25) as anonymizer:
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -60,7 +59,8 @@ class Anonymizer:
         self._cuts = CutFinder()
         self._ledger = Ledger()
         self._count = 0
-        self._waiting: deque[tuple[Frame, Rgb]] = deque()
+        self._shape: tuple[int, ...] | None = None  # of every picture of the stream
+        self._waiting: dict[int, tuple[Frame, Rgb]] = {}  # by index: what is found is covered there alone
         self._finder: FaceFinder | None = None
         self._window: LookAhead | None = None
 
@@ -77,15 +77,17 @@ class Anonymizer:
 
     def push(self, rgb: Rgb) -> list[Rgb]:
         """Takes the next picture; returns the covered one that is a look-ahead older, once there is one.
-        `rgb` itself stays as it is."""
+        `rgb` itself stays as it is. After an error it may be pushed again, or the next one: nobody looked
+        at this one, and it does not come back."""
         frame, own = self._frame(rgb)
-        self._waiting.append((frame, own))
-        window = self._look_ahead(frame.size)
-        return [self._covered(tracks) for _, tracks in window.push(self._observed(frame))]
+        observed = self._observed(frame)
+        self._waiting[frame.index] = frame, own
+        self._count += 1
+        return [self._covered(*found) for found in self._look_ahead(frame.size).push(observed)]
 
     def flush(self) -> list[Rgb]:
         """The pictures that are still held, covered: at the end of the stream."""
-        return [self._covered(tracks) for _, tracks in self._window.flush()] if self._window else []
+        return [self._covered(*found) for found in self._window.flush()] if self._window else []
 
     def process(self, rgb: Rgb) -> Rgb:
         """The picture covered at once, from what is known so far. Weaker than push: a face shows until
@@ -97,14 +99,11 @@ class Anonymizer:
     def _frame(self, rgb: Rgb) -> tuple[Frame, Rgb]:
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
             raise ConfigError(f"a picture must be (h, w, 3) uint8 RGB, got {rgb.shape} {rgb.dtype}")
-        if self._waiting and rgb.shape != self._waiting[-1][1].shape:
-            raise ConfigError(
-                f"pictures of one stream have one size, got {rgb.shape} after {self._waiting[-1][1].shape}"
-            )
+        self._shape = self._shape or rgb.shape
+        if rgb.shape != self._shape:
+            raise ConfigError(f"pictures of one stream have one size, got {rgb.shape} after {self._shape}")
         own = rgb.copy()
-        frame = Frame(self._count, self._count, self._period, tuple(own[:, :, c] for c in range(3)), RGB)
-        self._count += 1
-        return frame, own
+        return Frame(self._count, self._count, self._period, tuple(own[:, :, c] for c in range(3)), RGB), own
 
     def _look_ahead(self, size: tuple[int, int]) -> LookAhead:
         if self._window is None:
@@ -118,8 +117,8 @@ class Anonymizer:
         faces = self._finder.find(frame)
         return Observation(frame.index, frame.time, faces, self._cuts.is_cut(frame))
 
-    def _covered(self, tracks: tuple[Track, ...]) -> Rgb:
-        frame, own = self._waiting.popleft()
+    def _covered(self, index: int, tracks: tuple[Track, ...]) -> Rgb:
+        frame, own = self._waiting.pop(index)
         wanted = self._covers.regions(frame, tracks, Fraction(0))
         release(frame, wanted, self._config.cover, self._ledger)
         return own

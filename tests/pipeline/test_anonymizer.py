@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy as np
 import pytest
 
 from veilcast.config import Config
-from veilcast.errors import ConfigError
+from veilcast.errors import ConfigError, EngineError
 from veilcast.pipeline.anonymizer import Anonymizer
+from veilcast.pipeline.detect import FaceFinder
 from veilcast.pipeline.drawn import drawn
-from veilcast.types import Rgb
+from veilcast.types import Frame, Rgb
 
 FACE = (slice(115, 145), slice(115, 140))  # well inside the drawn face
 
@@ -58,6 +60,36 @@ def test_the_callers_picture_is_not_touched() -> None:
     with Anonymizer(Config(), rate=10) as anonymizer:
         anonymizer.process(face)
     assert np.array_equal(face, drawn())
+
+
+def test_after_a_failed_look_faces_are_covered_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    face, wall = drawn(), np.full_like(drawn(), (120, 125, 130))
+    find, looks = FaceFinder.find, iter([False, False, False, True])
+
+    def failing(finder: FaceFinder, frame: Frame) -> object:
+        if next(looks, False):
+            raise EngineError("the network failed")
+        return find(finder, frame)
+
+    monkeypatch.setattr(FaceFinder, "find", failing)
+    moving = [np.roll(wall if n < 3 else face, 20 * n, axis=1) for n in range(12)]
+    safe: list[Rgb] = []
+    with Anonymizer(Config(), rate=10, look_ahead_s=0.3) as anonymizer:
+        for rgb in moving:
+            with suppress(EngineError):
+                safe += anonymizer.push(rgb)
+        safe += anonymizer.flush()
+    shown = [*range(3), *range(4, 12)]  # all but the one that nobody could look at
+    assert len(safe) == len(shown)
+    for n, rgb in zip(shown[4:], safe[4:], strict=True):
+        assert is_covered(np.roll(rgb, -20 * n, axis=1)), n
+
+
+def test_pictures_of_one_stream_have_one_size() -> None:
+    with Anonymizer(Config(), rate=10) as anonymizer:
+        anonymizer.process(drawn())
+        with pytest.raises(ConfigError, match="one size"):
+            anonymizer.process(drawn()[:-10])
 
 
 @pytest.mark.parametrize(
