@@ -14,7 +14,6 @@ from typing import Any, BinaryIO
 
 from veilcast.config import Config
 from veilcast.errors import (
-    ConfigError,
     DamagedMedia,
     InputError,
     PrivacyTripped,
@@ -22,7 +21,7 @@ from veilcast.errors import (
     WorkerError,
 )
 from veilcast.pipeline import report
-from veilcast.pipeline.files import Part, Source, open_source, reserve, sha256
+from veilcast.pipeline.files import Part, Source, check_apart, open_source, reserve, sha256
 from veilcast.pipeline.processes import CHECKER, RUNNER
 from veilcast.pipeline.report import FileFacts
 from veilcast.pipeline.supervise import OnProgress, child, silent, supervise
@@ -56,6 +55,7 @@ def anonymize_file(
     veilcast.errors, each a sentence.
     """
     output = Path(target).absolute()
+    check_apart(_read(str(source), config, extras), [output, *filter(None, (extras.report, extras.preview))])
     try:
         with reserve(output, extras.overwrite) as part:
             return _into(part, str(source), config, extras, on_progress)
@@ -73,8 +73,10 @@ def detect_file(
 ) -> Json:
     """Writes what `anonymize_file` would cover in `source` to `detections`, a D.jsonl (plan.py), and
     returns {"frames": n, "tracks": [...]}."""
+    target = Path(detections).absolute()
+    check_apart(_read(str(source), config, extras), [target])
     with (
-        reserve(Path(detections).absolute(), extras.overwrite) as part,
+        reserve(target, extras.overwrite) as part,
         open_source(str(source), config.limits.max_bytes, _stdin(extras)) as opened,
     ):
         job = _job("detect", opened, part.path, config, extras)
@@ -86,7 +88,6 @@ def detect_file(
 def _into(part: Part, name: str, config: Config, extras: Extras, on_progress: OnProgress) -> Json:
     with ExitStack() as stack:
         opened = stack.enter_context(open_source(name, config.limits.max_bytes, _stdin(extras)))
-        _refuse_same_file(opened.path, part.target)
         preview: Part | None = None
         if extras.preview:
             preview = stack.enter_context(reserve(extras.preview.absolute(), overwrite=True))
@@ -134,9 +135,10 @@ def _explain(output: Path, name: str, error: VeilcastError, config: Config, extr
             report.write(path.absolute(), report.refused(name, error, config))
 
 
-def _refuse_same_file(source: Path, target: Path) -> None:
-    if target.exists() and source.samefile(target):
-        raise ConfigError(f"{target} is the input itself; name another output")
+def _read(source: str, config: Config, extras: Extras) -> list[Path]:
+    """The files that are read and must stay."""
+    video = None if source == "-" else Path(source)
+    return [path for path in (video, extras.detections, config.synthetic.identity_key_file) if path]
 
 
 def _stdin(extras: Extras) -> BinaryIO:

@@ -8,12 +8,13 @@ import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from veilcast.errors import (
+    ConfigError,
     DamagedMedia,
     DiskFull,
     InputMissing,
@@ -168,6 +169,25 @@ def _locked(fd: int) -> bool:
 def _same_file(path: Path, fd: int) -> bool:
     with contextlib.suppress(OSError):
         return os.path.samestat(path.lstat(), os.fstat(fd))
+    return False
+
+
+def check_apart(read: Iterable[Path], written: Iterable[Path]) -> None:
+    """Raises ConfigError where a file to be written, under its final name or while it is none yet, is one
+    that is read, or another one that is written."""
+    taken = [(path, "the input itself") for path in read]
+    for target in written:
+        for path in (target, part_of(target)):
+            for other, what in taken:
+                if path.absolute() == other.absolute() or _same_content(path, other):
+                    how = "" if path == target else f", which {target} is written as first,"
+                    raise ConfigError(f"{path}{how} is {what}; name another output")
+        taken += [(target, "another output of this run"), (part_of(target), "another output of this run")]
+
+
+def _same_content(path: Path, other: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return path.samefile(other)
     return False
 
 

@@ -11,6 +11,8 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from veilcast.errors import (
     VeilcastError,
     VerificationFailed,
 )
-from veilcast.pipeline.api import Extras, anonymize_file
+from veilcast.pipeline.api import Extras, anonymize_file, detect_file
 from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.supervise import Child, Json, Progress
 
@@ -175,6 +177,36 @@ def test_the_input_is_never_its_own_output(source: Path, tmp_path: Path) -> None
     assert path.read_bytes() == source.read_bytes()
 
 
+@pytest.mark.parametrize("written", ["part", "report", "preview", "detections", "both"])
+def test_nothing_that_is_read_is_ever_written(source: Path, tmp_path: Path, written: str) -> None:
+    path, target, found = tmp_path / "in.mp4.part", tmp_path / "out.mp4", plan(tmp_path)
+    path.write_bytes(source.read_bytes())
+    outputs = {
+        "part": (tmp_path / "in.mp4", Extras(detections=found)),
+        "report": (target, Extras(detections=found, report=path)),
+        "preview": (target, Extras(detections=found, preview=path)),
+        "detections": (target, Extras(detections=found, report=found)),
+        "both": (target, Extras(detections=found, report=target)),
+    }
+    output, extras = outputs[written]
+    before = found.read_bytes()
+    with pytest.raises(ConfigError, match=r"is (the input itself|another output)"):
+        anonymize_file(path, output, Config(), replace(extras, overwrite=True))
+    assert names(tmp_path) == ["D.jsonl", "in.mp4.part"]
+    assert path.read_bytes() == source.read_bytes()
+    assert found.read_bytes() == before
+
+
+def test_detections_never_replace_their_video(tmp_path: Path) -> None:
+    path = tmp_path / "in.mp4.part"
+    path.write_bytes(b"a video")
+    for target in (path, tmp_path / "in.mp4"):  # the second is written under the first one's name
+        with suppress(VeilcastError):
+            detect_file(path, target, Config(), Extras(overwrite=True))
+    assert names(tmp_path) == ["in.mp4.part"]
+    assert path.read_bytes() == b"a video"
+
+
 def test_an_output_that_exists_stays(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
     target.write_bytes(b"precious")
@@ -215,7 +247,7 @@ def test_an_output_that_does_not_decode_to_what_was_meant_is_never_published(
 RUN = """
 import sys
 from pathlib import Path
-from veilcast.pipeline.api import Extras, anonymize_file
+from veilcast.pipeline.api import Extras, anonymize_file, detect_file
 from veilcast.config import Config
 anonymize_file(sys.argv[1], sys.argv[2], Config(), Extras(detections=Path(sys.argv[3]), overwrite=True))
 """
