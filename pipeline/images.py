@@ -53,13 +53,15 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What became of the pictures. `left_behind`: files that are neither pictures nor labels."""
+    """What became of the pictures. `left_behind`: files that are neither pictures nor labels; `unnamed`: of
+    whom no label says who they show, where that was asked for."""
 
     done: int
     resumed: int  # of these, found done by an earlier run
     faces: int
     failed: tuple[str, ...]  # one sentence each
     left_behind: tuple[str, ...]
+    unnamed: int = 0
 
 
 def run_folder(
@@ -95,6 +97,7 @@ def run_folder(
         faces=sum(line.faces for line in after.values()),
         failed=tuple(failed),
         left_behind=tuple(name for name in others if not labels.is_label(source / name)),
+        unnamed=len(pictures) - len(people) if people else 0,
     )
     if summary.failed:
         raise SomeFailed(_told(summary))

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,9 @@ def copy(source: Path, target: Path) -> None:
 
 def people(source: Path, names: Sequence[str], by: str) -> dict[str, str]:
     """Who is in each picture: nobody in particular (`by` = "image"), the folder's name ("folder"), or the
-    value in column `by` of a CSV file of the set. Raises ConfigError where no CSV file has that column."""
+    value in column `by` of a CSV file of the set, which tells pictures by their path below the set or below
+    its own folder, or by a file name that only one of them has. A picture without a row shows somebody of its
+    own. Raises ConfigError where no CSV file has that column, or none of its rows is of a picture."""
     if by == "image":
         return {}
     if by == "folder":
@@ -48,10 +51,30 @@ def people(source: Path, names: Sequence[str], by: str) -> dict[str, str]:
             rows = csv.DictReader(file)
             key = next((c for c in rows.fieldnames or () if c.lower() in FILE_COLUMNS), None)
             if key and by in (rows.fieldnames or ()):
-                return {row[key]: f"{by}={row[by]}" for row in rows if row[key] and row[by]}
+                told = {row[key]: f"{by}={row[by]}" for row in rows if row[key] and row[by]}
+                return _matched(told, names, table.relative_to(source))
     raise ConfigError(
         f"no CSV file in {source} has a column {by!r} beside one called {'/'.join(FILE_COLUMNS)}"
     )
+
+
+def _matched(told: Mapping[str, str], names: Sequence[str], table: Path) -> dict[str, str]:
+    """What a table's rows tell of the pictures, by their own names."""
+    bare = Counter(Path(name).name for name in names)
+    found: dict[str, str] = {}
+    for name in names:
+        path = Path(name)
+        ways = [name]
+        ways += [str(path.relative_to(table.parent))] if path.is_relative_to(table.parent) else []
+        ways += [path.name] if bare[path.name] == 1 else []
+        who = next((told[way] for way in ways if way in told), None)
+        if who is not None:
+            found[name] = who
+    if not found:
+        raise ConfigError(
+            f"no row of {table} is of a picture beside it: it must hold their paths or file names"
+        )
+    return found
 
 
 def is_coco(labels: Any) -> bool:

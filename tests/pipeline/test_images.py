@@ -24,7 +24,7 @@ from veilcast.errors import (
     VerificationFailed,
     WorkerDied,
 )
-from veilcast.pipeline import images, picture_files, pictures
+from veilcast.pipeline import images, labels, picture_files, pictures
 from veilcast.pipeline.images import JOURNAL, Options, run_folder, split
 from veilcast.types import Box, Face, Frame, Track
 
@@ -347,6 +347,7 @@ def test_one_synthetic_person_for_each_image_folder_or_label(
     config = Config.model_validate({"cover": {"replacewith": "synthetic"}})
     summary = run_folder(folder, tmp_path / "out", config, Options(identity_by=by, workers=2))
     assert summary.done == len(PaintStudio.calls) == 4
+    assert summary.unnamed == (1 if by == "who" else 0)
     assert len(set(PaintStudio.calls)) == identities
     assert (np.asarray(Image.open(tmp_path / "out" / "anna" / "2.png"))[50, 60] == 33).all()
 
@@ -400,6 +401,30 @@ def test_the_key_of_a_run_is_gone_with_it(
     run_folder(folder, tmp_path / "out", config)
     assert not list(tmp_path.glob("veilcast-key-*"))
     assert "key" not in (tmp_path / "out" / JOURNAL).read_text()
+
+
+@pytest.mark.parametrize(
+    ("table", "rows", "told"),
+    [
+        ("l.csv", "train/a.jpg,x", {"train/a.jpg": "who=x"}),
+        ("l.csv", "a.jpg,x", {"train/a.jpg": "who=x"}),  # the only one of that name
+        ("l.csv", "b.jpg,y\na.jpg,x", {"train/a.jpg": "who=x"}),  # two are called b.jpg: nobody knows which
+        ("train/l.csv", "b.jpg,y", {"train/b.jpg": "who=y"}),  # beside it
+    ],
+)
+def test_a_table_tells_pictures_by_path_or_by_a_name_that_one_of_them_has(
+    tmp_path: Path, table: str, rows: str, told: dict[str, str]
+) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / table).write_text("file,who\n" + rows)
+    assert labels.people(tmp_path, ["train/a.jpg", "train/b.jpg", "test/b.jpg"], "who") == told
+
+
+def test_a_table_of_other_pictures_is_no_table_of_these(folder: Path, tmp_path: Path) -> None:
+    (folder / "l.csv").write_text("file,who\nelsewhere/7.jpg,x\n")
+    with pytest.raises(ConfigError, match=r"no row of l\.csv"):
+        run_folder(folder, tmp_path / "out", Config(), Options(identity_by="who"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_column_that_no_table_has_is_told(folder: Path, tmp_path: Path) -> None:

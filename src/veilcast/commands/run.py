@@ -112,6 +112,8 @@ def _pictures(
     with shown(source.name, quiet) as progress:
         made = run_folder(source, output, settings, options, progress)
     typer.echo(f"{made.done} pictures, {made.faces} faces: {output}", err=True)
+    if made.unnamed:
+        typer.echo(f"{made.unnamed} pictures without a {identity_by}: each got a person of its own", err=True)
     for name in made.left_behind:
         typer.echo(f"left behind: {name} is neither a picture nor a label", err=True)
 
