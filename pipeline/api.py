@@ -60,7 +60,7 @@ def anonymize_file(
         with reserve(output, extras.overwrite) as part:
             return _into(part, str(source), config, extras, on_progress)
     except (InputError, PrivacyTripped, WorkerError) as error:
-        _explain(output, Path(source).name, error, config, extras)
+        _explain(output, Path(source), error, config, extras)
         raise
 
 
@@ -124,7 +124,7 @@ def _publish(part: Part, preview: Part | None, made: Json, extras: Extras) -> No
         preview.commit(overwrite=True)
 
 
-def _explain(output: Path, name: str, error: VeilcastError, config: Config, extras: Extras) -> None:
+def _explain(output: Path, source: Path, error: VeilcastError, config: Config, extras: Extras) -> None:
     """Why there is no output: in the report asked for, else beside where a damaged input's output
     would have been. Says nothing where that cannot be written: `error` is on its way anyhow."""
     path = extras.report
@@ -132,7 +132,9 @@ def _explain(output: Path, name: str, error: VeilcastError, config: Config, extr
         path = output.with_name(output.name + ".quarantine.json")
     if path is not None:
         with suppress(VeilcastError):
-            report.write(path.absolute(), report.refused(name, error, config))
+            told = [source, output, *filter(None, (extras.detections, extras.report, extras.preview))]
+            paths = {*told, *(path.absolute() for path in told), *(path.absolute().parent for path in told)}
+            report.write(path.absolute(), report.refused(source.name, error, config, paths))
 
 
 def _read(source: str, config: Config, extras: Extras) -> list[Path]:

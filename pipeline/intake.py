@@ -16,7 +16,7 @@ from veilcast.config import Config
 from veilcast.errors import ConfigError, InputMissing, NotWritable, StoreFailed
 from veilcast.pipeline import sniff
 from veilcast.pipeline.journal import NAME, Journal
-from veilcast.pipeline.stores import Entry, Folder, Store, open_store
+from veilcast.pipeline.stores import Entry, Folder, Store, open_store, printable
 
 KEY = "identity.key"
 ADDED_AT_ONCE = 1000
@@ -82,14 +82,7 @@ def begin(journal: Journal, source: str, target: str, config: Config) -> None:
         raise ConfigError("this job was begun with other settings; give the same, or --restart to begin anew")
     if before is None:
         journal.set(settings=digest, made=time.time(), version=1)
-    journal.set(source=_printable_url(source), target=_printable_url(target))
-
-
-def _printable_url(url: str) -> str:
-    """Without a user and password that somebody wrote into it."""
-    scheme, mark, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}" if mark else url
+    journal.set(source=printable(source), target=printable(target))
 
 
 def scan(store: Store, journal: Journal, priorities: Sequence[tuple[str, int]]) -> tuple[str, ...]:

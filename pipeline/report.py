@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,13 +56,16 @@ def done(source: FileFacts, output: FileFacts, rendered: Mapping[str, Any], conf
     }
 
 
-def refused(name: str, error: VeilcastError, config: Config) -> Json:
-    """The report of a run that gave no output."""
+def refused(name: str, error: VeilcastError, config: Config, paths: Iterable[Path] = ()) -> Json:
+    """The report of a run that gave no output. `paths`: files that the error may tell of."""
+    message = str(error)
+    for path in sorted((path for path in paths if path.name), key=lambda path: -len(str(path))):
+        message = message.replace(str(path), path.name)
     return {
         "outcome": "refused",
         **_made(),
         "input": {"name": name},
-        "error": {"kind": type(error).__name__, "exit_code": error.exit_code, "message": str(error)},
+        "error": {"kind": type(error).__name__, "exit_code": error.exit_code, "message": message},
         "settings": settings(config),
         "versions": versions(),
     }
@@ -77,7 +80,10 @@ def write(path: Path, report: Json) -> None:
 
 def settings(config: Config) -> Json:
     """All settings but those that identities could be drawn again with (safety rule 13)."""
-    return config.model_dump(mode="json", exclude={"synthetic": {"seed", "identity_key_file"}})
+    told = config.model_dump(mode="json", exclude={"synthetic": {"seed", "identity_key_file"}})
+    model = config.synthetic.model
+    told["synthetic"]["model"] = model and model.name
+    return told
 
 
 def versions() -> dict[str, str]:

@@ -37,7 +37,7 @@ class Entry:
 class Store(Protocol):
     """A folder, wherever it is. Raises StoreFailed for what may go better the next time."""
 
-    url: str
+    url: str  # for people
 
     def walk(self) -> Iterator[Entry]:
         """Every file, in the order of names."""
@@ -75,11 +75,24 @@ def open_store(url: str, options: dict[str, Any] | None = None) -> Store:
         system, path = fsspec.core.url_to_fs(root, **(options or {}))
     except ImportError as error:
         raise ConfigError(
-            f"{url} needs {error.name}: install veilcast[batch] and its fsspec driver"
+            f"{printable(url)} needs {error.name}: install veilcast[batch] and its fsspec driver"
         ) from None
     except ValueError:
-        raise ConfigError(f"{url} is not a URL that fsspec knows, such as s3://bucket/folder") from None
+        raise ConfigError(
+            f"{printable(url)} is not a URL that fsspec knows, such as s3://bucket/folder"
+        ) from None
     return Remote(url, system, path.rstrip("/"), pattern)
+
+
+def printable(url: str) -> str:
+    """Without what somebody wrote into it to be let in: a user and password, or a signature."""
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        return url
+    host, slash, path = rest.partition("/")
+    path, _, query = path.partition("?")
+    signed = "=" in query  # else a wildcard
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}{'' if signed or not query else '?' + query}"
 
 
 def split_glob(url: str) -> tuple[str, str]:
@@ -177,7 +190,8 @@ class Remote:
     """Files behind fsspec. What goes wrong there is StoreFailed: another try may do."""
 
     def __init__(self, url: str, system: Any, root: str, pattern: str = "") -> None:
-        self.url, self._system, self._root, self._pattern = url, system, root, pattern
+        self.url = printable(url)
+        self._system, self._root, self._pattern = system, root, pattern
         protocol = system.protocol
         self._atomic = bool(
             set(ATOMIC) & {protocol} if isinstance(protocol, str) else set(ATOMIC) & {*protocol}

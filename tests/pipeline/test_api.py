@@ -169,6 +169,18 @@ def test_a_damaged_input_is_quarantined_with_a_report(source: Path, tmp_path: Pa
     assert (told["outcome"], told["error"]["exit_code"]) == ("refused", 13)
 
 
+def test_a_report_tells_no_paths(source: Path, tmp_path: Path) -> None:
+    told = tmp_path / "told.json"
+    where = overlay(Config(), {"synthetic.model": str(tmp_path / "face")})
+    extras = Extras(detections=plan(tmp_path), report=told)
+    anonymize_file(source, tmp_path / "out.mp4", where, extras)
+    assert json.loads(told.read_text())["settings"]["synthetic"]["model"] == "face"
+    with pytest.raises(VeilcastError):
+        anonymize_file(tmp_path / "no.mp4", tmp_path / "out2.mp4", where, extras)
+    assert "cannot read no.mp4" in told.read_text()
+    assert str(tmp_path) not in told.read_text()
+
+
 def test_the_input_is_never_its_own_output(source: Path, tmp_path: Path) -> None:
     path = tmp_path / "same.mp4"
     path.write_bytes(source.read_bytes())

@@ -129,5 +129,20 @@ def test_memory_is_a_store_too(tmp_path: Path) -> None:
     assert store.stamp("deep/a.mp4") == next(store.walk()).stamp
 
 
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("memory://user:SECRET@host/cams", "memory://host/cams"),
+        ("memory://host/cams/a.mp4?sig=SECRET&for=me", "memory://host/cams/a.mp4"),
+        ("memory://host/cams/?.mp4", "memory://host/cams/?.mp4"),
+    ],
+)
+def test_what_lets_somebody_in_is_never_told(url: str, told: str) -> None:
+    with pytest.raises(InputMissing, match="there is nothing at") as raised:
+        list(open_store(url).walk())
+    assert "SECRET" not in str(raised.value)
+    assert told in str(raised.value)
+
+
 def test_a_folder_of_this_machine_is_read_where_it_is(tmp_path: Path) -> None:
     assert Folder(str(tmp_path)).local("a") == tmp_path / "a"

@@ -105,6 +105,7 @@ def batch(
     from veilcast.commands.jobs import account
     from veilcast.pipeline.batch import Options, run_archive, told
     from veilcast.pipeline.intake import default_folder
+    from veilcast.pipeline.stores import printable
 
     if resume and restart:
         raise ConfigError("--resume and --restart exclude each other; leave one of them out")
@@ -142,7 +143,7 @@ def batch(
     made = account(outcome.folder, summary, price)
     typer.echo(
         f"{made.done} of {made.files} files, {made.hours_in:.3f} hours, {made.frames} frames, "
-        f"{made.faces} faces, {made.times_real_time:g} times real time: {target}",
+        f"{made.faces} faces, {made.times_real_time:g} times real time: {printable(target)}",
         err=True,
     )
     for name in outcome.left_behind[:20]:
