@@ -181,7 +181,6 @@ def _work(
             tasks = [pool.submit(serve) for _ in range(workers + IN_FLIGHT)]
             try:
                 while not all(task.done() for task in tasks):
-                    _watch_cancelled(journal)
                     clock.tick()
                     if stop.wait(0.1):
                         break
@@ -193,13 +192,6 @@ def _work(
                     crew.close()
     if ended:
         raise ended[0]
-
-
-def _watch_cancelled(journal: Journal) -> None:
-    """A whole job that a person cancelled ends with what it is at."""
-    if journal.get("cancel"):
-        journal.move((State.QUEUED,), State.CANCELLED)
-        journal.set(cancel=False)
 
 
 def _one(job: Job, options: Options, on_event: OnEvent) -> None:

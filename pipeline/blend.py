@@ -15,6 +15,7 @@ import numpy as np
 
 from veilcast.arrays import Float32
 from veilcast.pipeline.align import apply
+from veilcast.pipeline.cover import Refused
 from veilcast.pipeline.likeness import LENS_PX, OVAL, Lens, Mask, compare, reduced
 from veilcast.pipeline.pixels import crop_to_rgb, paste_rgb
 from veilcast.types import Affine, Box, Frame, Rgb
@@ -27,10 +28,6 @@ _MOST_SHIFT = 24  # of 255, in colour; a ring that differs more shows something 
 _SKIN_DIFFERS = 50, 110  # of 255: from a face's usual colour, of what is surely its skin and surely not
 _CIRCLE = np.array([(np.cos(a), np.sin(a)) for a in np.linspace(0, 2 * np.pi, 64, endpoint=False)])
 FACE_IN_BOX = 0.75  # ellipse in a track's box that must be under the mask whole
-
-
-class Refused(Exception):
-    """A synthetic face that must not be shown; the text is the reason, for the report."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,12 @@ from veilcast.pipeline.shapes import (
 )
 from veilcast.types import Box, Frame, Plane, Track, TrackState
 
-Painter = Callable[[Frame], None]  # paints a face into the planes, in place
+Painter = Callable[[Frame], None]  # paints a face into the planes, in place, or raises Refused
 NO_FACES: Mapping[int, Painter] = MappingProxyType({})
+
+
+class Refused(Exception):
+    """A face that must not be shown; the text is the reason, for the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class Covered:
     regions: tuple[Region, ...]
     solid: tuple[Region, ...]  # those that are one flat colour
     digest: bytes
-    failures: tuple[str, ...] = ()  # why a region was covered solid instead
+    failures: tuple[str, ...] = ()  # why regions were covered solid instead
 
 
 def regions(
@@ -97,7 +101,9 @@ def cover(
             if not _drawn(frame, region, settings, faces):
                 solid.append(region)
         except Exception as error:  # noqa: BLE001 - whatever it is, the face must not stay
-            failures.append(f"{settings.replacewith} failed: {type(error).__name__}")
+            # the text of a foreign error may quote pixels
+            why = str(error) if isinstance(error, Refused) else type(error).__name__
+            failures.append(f"{settings.replacewith} failed: {why}")
             solid.append(region)
     for region in solid:
         _solid(frame, region)

@@ -74,12 +74,19 @@ def release(
     wanted = (Whole("damaged"),) if frame.damaged else regions
     ledger.entry(frame.index, fate_of(wanted), reason or _reason(wanted), wanted)
     try:
-        return SafeFrame(cover(frame, wanted, settings, faces), ledger)
+        covered = cover(frame, wanted, settings, faces)
+        if covered.failures:
+            ledger.amend(frame.index, fate_of(wanted), _solid_instead(covered.failures), wanted)
+        return SafeFrame(covered, ledger)
     except Exception as error:  # noqa: BLE001 - whatever it is, the picture must not pass as it is
         why = f"cover failed: {type(error).__name__}"
     whole = (Whole(why),)
     ledger.amend(frame.index, Fate.SLATED, why, whole)
     return SafeFrame(slate(frame, why), ledger)
+
+
+def _solid_instead(failures: Sequence[str]) -> str:
+    return f"covered solid: {', '.join(sorted(set(failures)))}"
 
 
 def _reason(regions: Sequence[Region]) -> str:

@@ -174,9 +174,6 @@ class Journal:
         query = f"update files set state = ? where state in ({marks}){some} returning number"
         return len(self._do(query, (new, *old)))
 
-    def requeue(self, row: Row, stamp: str) -> None:
-        self._do("update files set state = 'queued', stamp = ? where number = ?", (stamp, row.number))
-
     # -- segments of a long file
 
     def segments(self, file: int) -> dict[int, str]:

@@ -20,7 +20,6 @@ from veilcast.pipeline.pixels import crops_to_rgb
 from veilcast.trt_engines.engine import Engine
 from veilcast.types import Affine, Box, Frame, Points, Rgb, Track
 
-MESH_POINTS = 478
 CROP_PX = 256  # side of the mesh network's input
 
 # where detectors see the five points inside their box, for tracks that come without them

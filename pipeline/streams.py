@@ -101,8 +101,3 @@ def side_fate(main: int, kind: str, encoder: str) -> StreamFate:
 def kept_tags(metadata: Mapping[str, str]) -> dict[str, str]:
     """The tags of a stream that are written again."""
     return {key: metadata[key] for key in KEPT_TAGS if key in metadata}
-
-
-def dropped_tags(metadata: Mapping[str, str], kept: Collection[str]) -> list[str]:
-    """The names (never the values) of the tags that are not written."""
-    return sorted(key for key in metadata if key not in kept)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
 
-from veilcast.types import Boxes, Face, Track
+from veilcast.types import Boxes, Face
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +19,3 @@ class Observation:
     faces: tuple[Face, ...] | None
     cut: bool = False
     faint: Boxes | None = None
-
-
-class Tracker(Protocol):
-    """Follows faces strictly in order. Times and not frame counts decide, so that 10 and 60 frames
-    a second behave alike."""
-
-    def update(self, index: int, time: Fraction, faces: Sequence[Face] | None) -> tuple[Track, ...]:
-        """The tracks in this frame. `faces` None = not looked at: prediction only, no miss counted."""
-        ...
-
-    def cut(self) -> None:
-        """A hard cut before the next frame: end all tracks."""
-        ...

@@ -12,7 +12,8 @@ from tests.pipeline.synthetic_world import frame, mesh, texture, track
 from veilcast.diffusion import patch
 from veilcast.pipeline import blend, likeness
 from veilcast.pipeline.align import similarity
-from veilcast.pipeline.blend import Refused, Synthetic
+from veilcast.pipeline.blend import Synthetic
+from veilcast.pipeline.cover import Refused
 from veilcast.pipeline.likeness import Mask
 from veilcast.pipeline.pixels import crop_to_rgb
 from veilcast.types import Rgb

@@ -7,7 +7,7 @@ from veilcast.config import Cover
 from veilcast.errors import PrivacyTripped
 from veilcast.pipeline import cover as covering
 from veilcast.pipeline import gate
-from veilcast.pipeline.cover import Covered, cover, digest
+from veilcast.pipeline.cover import Covered, Refused, cover, digest
 from veilcast.pipeline.gate import SafeFrame, release
 from veilcast.pipeline.ledger import Fate, Ledger
 from veilcast.pipeline.shapes import Ellipse, Region, Whole
@@ -100,6 +100,23 @@ def test_release_states_the_fate() -> None:
         release(noise(n), wanted, Cover(), ledger)
     assert [stretch.fate for stretch in ledger.stretches] == [Fate.CLEAN, Fate.REDACTED, Fate.SLATED]
     assert ledger.stretches[2].reason == "lost"
+
+
+def test_the_ledger_says_why_a_face_was_covered_solid_instead() -> None:
+    def refused(frame: Frame) -> None:
+        raise Refused("too much like the source")
+
+    def broken(frame: Frame) -> None:
+        raise ValueError("a message that may quote pixels")
+
+    ledger, face = Ledger(), FACE
+    for n, painter in enumerate([refused, refused, broken]):
+        release(noise(n), (face,), Cover(replacewith="synthetic"), ledger, faces={1: painter})
+    assert [(stretch.first, stretch.last, stretch.reason) for stretch in ledger.stretches] == [
+        (0, 1, "covered solid: synthetic failed: too much like the source"),
+        (2, 2, "covered solid: synthetic failed: ValueError"),
+    ]
+    assert {stretch.fate for stretch in ledger.stretches} == {Fate.REDACTED}
 
 
 def test_what_the_cover_cannot_do_leaves_as_a_slate(monkeypatch: pytest.MonkeyPatch) -> None:
