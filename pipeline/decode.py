@@ -39,7 +39,8 @@ from veilcast.pipeline.tally import Tally
 from veilcast.types import Elsewhere, Frame, PixelFormat, Plane, StreamInfo
 
 CONTAINERS = "mov,mp4,matroska,webm,mpegts,mxf,avi,mpeg"
-STRICT = {"err_detect": "explode"}  # any broken rule of the bit stream is an error (safety rule 7)
+# any broken rule of the bit stream is an error: by itself FFmpeg passes over most damage in silence
+STRICT = {"err_detect": "explode"}
 DAV1D_THREADS = 4
 SLACK_FRAMES = 3  # how far a container's stated duration may lie beyond what it holds
 GEN_PTS = 1  # AVFMT_FLAG_GENPTS
@@ -50,7 +51,7 @@ READ_FAILURES = 100  # of the container, in slate mode, before the rest of it is
 
 @contextmanager
 def translated(path: Path, doing: str) -> Iterator[None]:
-    """av's exceptions as ours: their texts may hold a URL with a password (safety rule 10)."""
+    """av's exceptions as ours: their texts may hold a URL with a password, and none may be shown."""
     try:
         yield
     except av.error.PermissionError:
@@ -291,7 +292,7 @@ class Decoder:
         self._check_complete()
 
     def _check_complete(self) -> None:
-        """The container's own counts and durations against what came (safety rule 8)."""
+        """The container's own counts and durations against what came, for an end need not be the end."""
         in_fields = self._tally.frames > 0 and self.interlaced
         indexed = len(self.stream.index_entries)
         if (missing := self._tally.shortfall(self.stream.frames, indexed, in_fields)) is not None:

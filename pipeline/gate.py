@@ -1,4 +1,5 @@
-"""The one gate between pixels and the encoder (safety rule 2)."""
+"""The one gate between pixels and the encoder: nothing but a `SafeFrame` goes on, and nobody makes one whose
+covered regions are not those that the cover wrote."""
 
 from __future__ import annotations
 

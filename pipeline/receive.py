@@ -3,7 +3,7 @@ a file's decoder holds here: a stream has no end, no second pass and no promise 
 what is damaged is covered rather than refused.
 
 What may be opened is narrow: the demuxer is forced by the kind of address, protocols, containers and
-decoders are on lists (safety rule 9), and every error is told in our own words (rule 10).
+decoders are on lists, and every error is told in our own words, for FFmpeg's may hold a password.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A watch over every TCP peer: FFmpeg connects to a relay of ours on the loopback, and the relay to the
 camera. So the addresses that can be reached, the time that a peer may take, and what it may say are ours to
-decide, whatever it tells FFmpeg to do (safety rule 9):
+decide, whatever it tells FFmpeg to do, whose own timeouts a peer that drips outlasts:
 
 - it connects to the hosts that are allowed and to no others; a name is looked up here, once;
 - an RTSP peer may not redirect, nor describe its stream at length;

@@ -79,7 +79,7 @@ def write(path: Path, report: Json) -> None:
 
 
 def settings(config: Config) -> Json:
-    """All settings but those that identities could be drawn again with (safety rule 13)."""
+    """All settings but the seed and the key's file: with them identities could be drawn again."""
     told = config.model_dump(mode="json", exclude={"synthetic": {"seed", "identity_key_file"}})
     model = config.synthetic.model
     told["synthetic"]["model"] = model and model.name
