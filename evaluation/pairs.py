@@ -13,10 +13,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from veilcast.errors import ConfigError, EvaluationFailed, InputMissing, UnsupportedMedia
 from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.pixels import to_rgb
+from veilcast.pipeline.sniff import promises, promises_picture
 from veilcast.types import Rgb
-
-PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
-VIDEOS = frozenset({".mp4", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".mxf", ".m4v"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +30,7 @@ class Clip:
 
     @property
     def still(self) -> bool:
-        return self.original.suffix.lower() in PICTURES
+        return promises_picture(self.original.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,7 @@ def media(folder: Path) -> list[Path]:
 
 
 def is_media(path: Path) -> bool:
-    return path.suffix.lower() in PICTURES | VIDEOS and path.is_file()
+    return (promises(path.name) or promises_picture(path.name)) and path.is_file()
 
 
 def _from_folder(folder: Path, path: Path, outputs: dict[Path, Path]) -> Clip:
@@ -79,7 +77,7 @@ def _from_folder(folder: Path, path: Path, outputs: dict[Path, Path]) -> Clip:
             f"{relative} has no output; run the anonymisation to its end, or take out what it refused"
         )
     parent = relative.parent.name
-    person = parent if parent and path.suffix.lower() in PICTURES else None
+    person = parent if parent and promises_picture(path.name) else None
     return Clip(path, output, str(relative), person)
 
 

@@ -29,7 +29,7 @@ from veilcast.errors import (
     VeilcastError,
     WorkerError,
 )
-from veilcast.pipeline import labels, picture_files
+from veilcast.pipeline import labels, sniff
 from veilcast.pipeline.pictures import Line, append, stamp
 from veilcast.pipeline.processes import RUNNER
 from veilcast.pipeline.supervise import OnProgress, Progress, silent, supervise
@@ -110,7 +110,7 @@ def listed(folder: Path) -> tuple[list[str], list[str]]:
     pictures: list[str] = []
     others: list[str] = []
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        wanted = path.suffix.lower() in picture_files.SUFFIXES and not path.is_symlink()
+        wanted = sniff.promises_picture(path.name) and not path.is_symlink()
         (pictures if wanted else others).append(str(path.relative_to(folder)))
     if not pictures:
         raise InputMissing(f"{folder} holds no JPEG, PNG, WebP or TIFF picture")

@@ -21,7 +21,6 @@ from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 from veilcast.errors import DamagedMedia, InputTooLarge, UnsupportedMedia, VerificationFailed
 from veilcast.types import Frame, PixelFormat, Plane
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
 CONVERTED = {"1": "L", "P": "RGB", "PA": "RGBA"}  # palettes cannot hold a cover's colours
 LAYOUTS = {
     "L": PixelFormat("gray", "grey", 8),

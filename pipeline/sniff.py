@@ -1,4 +1,5 @@
-"""What a file is, by its first bytes: the containers that decode.py opens. Pure."""
+"""What a file promises to be by its name, and what it is by its first bytes: the containers that decode.py
+opens. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ from pathlib import PurePosixPath
 VIDEO_NAMES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts", ".m2ts", ".mts", ".mxf", ".avi", ".mpg", ".mpeg"}
 )
+# those of the formats that picture_files.py carries, and of no others
+PICTURE_NAMES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
 ATOMS = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
 MXF = b"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02\x01\x01\x02"
 
@@ -15,6 +18,11 @@ MXF = b"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02\x01\x01\x02"
 def promises(name: str) -> bool:
     """Whether a name says that this is a video."""
     return PurePosixPath(name).suffix.lower() in VIDEO_NAMES
+
+
+def promises_picture(name: str) -> bool:
+    """Whether a name says that this is a picture which can be carried."""
+    return PurePosixPath(name).suffix.lower() in PICTURE_NAMES
 
 
 def is_video(head: bytes) -> bool:

@@ -230,6 +230,17 @@ def test_one_bad_file_does_not_stop_a_folder(
     assert "skipped: in/deeper/notes.txt" in told.text
 
 
+def test_a_folder_of_what_is_neither_video_nor_picture_is_told(
+    veilcast: Callable[..., Told], tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    cv2.imwrite(str(tmp_path / "in" / "a.bmp"), np.zeros((32, 32, 3), np.uint8))
+    told = veilcast("run", "in", "-o", "out", "--replacewith", "solid")
+    assert told.code == 10, told.text
+    assert "JPEG, PNG, WebP, TIFF" in told.text
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_two_inputs_never_become_one_output(veilcast: Callable[..., Told], tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()

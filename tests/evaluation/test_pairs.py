@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from veilcast.errors import ConfigError, EvaluationFailed, InputMissing, UnsupportedMedia
-from veilcast.evaluation.pairs import clips, frames, listed
+from veilcast.evaluation.pairs import clips, frames, listed, media
+from veilcast.pipeline.sniff import PICTURE_NAMES, VIDEO_NAMES
 
 
 def picture(path: Path, size: tuple[int, int] = (40, 30), colour: int = 90) -> Path:
@@ -28,6 +29,12 @@ def test_folders_pair_by_name_and_name_the_person(tmp_path: Path) -> None:
         ("anna/1.jpg", "anna", True),
         ("bert/2.png", "bert", True),
     ]
+
+
+def test_what_run_takes_from_a_folder_is_compared_and_nothing_else(tmp_path: Path) -> None:
+    for name in sorted(VIDEO_NAMES | PICTURE_NAMES | {".bmp", ".txt"}):
+        (tmp_path / f"a{name}").touch()
+    assert {path.suffix for path in media(tmp_path)} == VIDEO_NAMES | PICTURE_NAMES
 
 
 def test_an_original_without_an_output_is_an_error_not_a_smaller_set(tmp_path: Path) -> None:

@@ -11,30 +11,14 @@ import typer
 from veilcast.commands import _options as option
 from veilcast.config import Config
 from veilcast.errors import ConfigError, InputMissing, NotVideo, SomeFailed, VeilcastError
+from veilcast.pipeline import sniff
 
 if TYPE_CHECKING:
     from veilcast.pipeline.api import Extras
 
 app = typer.Typer()
 
-# Names that promise a video: in a folder, one of these that cannot be read is a failure, while other
-# files that turn out not to be videos are only mentioned.
-VIDEO_NAMES = {
-    ".mp4",
-    ".m4v",
-    ".mov",
-    ".mkv",
-    ".webm",
-    ".ts",
-    ".m2ts",
-    ".mts",
-    ".mxf",
-    ".avi",
-    ".mpg",
-    ".mpeg",
-}
 USUAL = "synthetic"  # the cover
-PICTURE_NAMES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 @app.command()
@@ -135,20 +119,25 @@ def _many(jobs: list[tuple[Path, Path]], settings: Config, extras: Extras, quiet
     """Each for itself: one that fails does not stop the rest. Raises SomeFailed, InputMissing."""
     if not jobs:
         raise InputMissing("there are no files in the folder; name one that holds videos")
-    failed = 0
+    failed = skipped = 0
     for source, target in jobs:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             _one(str(source), target, settings, extras, quiet)
         except NotVideo as error:
-            named_so = source.suffix.lower() in VIDEO_NAMES
-            failed += named_so
+            # a name that promises a video which cannot be read is a failure; any other is only mentioned
+            named_so = sniff.promises(source.name)
+            failed, skipped = failed + named_so, skipped + (not named_so)
             typer.echo(f"{'failed' if named_so else 'skipped'}: {error}", err=True)
         except (VeilcastError, OSError) as error:
             failed += 1
             typer.echo(f"failed: {error}", err=True)
     if failed:
         raise SomeFailed(f"{failed} of {len(jobs)} inputs failed; each is told above")
+    if skipped == len(jobs):
+        raise InputMissing(
+            "none of these files is a video; pictures (JPEG, PNG, WebP, TIFF) go in a folder of their own"
+        )
 
 
 def _jobs(sources: list[str], output: Path) -> Iterator[tuple[Path, Path]]:
@@ -166,5 +155,5 @@ def _jobs(sources: list[str], output: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _holds_pictures(folder: Path) -> bool:
-    names = [path.suffix.lower() for path in folder.rglob("*") if path.is_file()]
-    return any(name in PICTURE_NAMES for name in names) and not any(name in VIDEO_NAMES for name in names)
+    names = [path.name for path in folder.rglob("*") if path.is_file()]
+    return any(map(sniff.promises_picture, names)) and not any(map(sniff.promises, names))
