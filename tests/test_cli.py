@@ -241,6 +241,13 @@ def test_a_folder_of_what_is_neither_video_nor_picture_is_told(
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_a_model_is_not_exported_without_its_terms(veilcast: Callable[..., Told], tmp_path: Path) -> None:
+    told = veilcast("train", "export", "--run", "run", "--cache", "cache", "--out", "model")
+    assert told.code == 2
+    assert "--licence" in told.text
+    assert not (tmp_path / "model").exists()
+
+
 def test_two_inputs_never_become_one_output(veilcast: Callable[..., Told], tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Train the generative model on a site's own licensed pictures.")
 
-RESEARCH = "Trained on pictures whose terms allow non-commercial research only; so are these weights."
-
 Data = Annotated[Path, typer.Option("--data", help="folder of tar shards and index.csv.gz")]
 Cache = Annotated[Path, typer.Option("--cache", help="folder of derived arrays")]
 Run = Annotated[Path, typer.Option("--run", help="folder of checkpoints, sheets, finished weights")]
@@ -156,9 +154,11 @@ def export(
     run: Run,
     out: Annotated[Path, typer.Option("--out", help="the model folder")],
     cache: Cache,
+    licence: Annotated[
+        str, typer.Option(help="the terms of these weights, in a sentence: `run` and reports say it")
+    ],
     config: Config = None,
     models: Weights = None,
-    licence: Annotated[str, typer.Option(help="the terms of these weights, said once by `run`")] = RESEARCH,
     steps: Annotated[int, typer.Option(min=1, help="of the sampler, each of which costs the same")] = 1,
 ) -> None:
     """Write finished weights as a model folder that `veilcast run --model` takes, with what is measured on
