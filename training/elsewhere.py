@@ -4,7 +4,7 @@
 
 Needs torch, numpy and Pillow, and no network. Stopped and started again with the same folder it goes on
 where it was; `--from DIR` begins with the weights that another run left. Averaged weights lie in
-OUT/weights-NN.safetensors, fp16, at most 15 MiB each, after every phase; contact sheets in OUT/sheets.
+OUT/weights-NN.safetensors, fp16, at most --part-mib each, after every phase; contact sheets in OUT/sheets.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SHARES = {
     "polish": 0.05,
     "polish_closeup": 0.02,
 }
-PART = 15 << 20  # bytes
+PART_MIB = 15  # of a file that goes back: as much as a mail or an upload form commonly takes
 CONFIG = Path(__file__).parent / "configs" / "gpu.toml"
 
 
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
             continue
         run = limited(getattr(settings, name), minutes=minutes, steps=options.steps, batch=options.batch)
         run_phase(name, tools, out, run, say)
-        shard(out / "weights", out)
+        shard(out / "weights", out, options.part_mib)
         say(f"{name} done, {(time.monotonic() - started) / 60:.1f} minutes in all")
 
 
@@ -89,7 +89,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m veilcast.training.elsewhere", description=__doc__)
     parser.add_argument("--pack", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=25.0)
+    parser.add_argument("--minutes", type=float, default=25.0, help="of all phases")
     parser.add_argument(
         "--phases", default=",".join(SHARES), help="NAME or NAME:MINUTES, with commas between them"
     )
@@ -101,6 +101,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int)
     parser.add_argument("--limit", type=int, help="only so many pictures, for a trial")
     parser.add_argument("--workers", type=int, default=16, help="processes that decode pictures")
+    parser.add_argument("--part-mib", type=int, default=PART_MIB, help="of a file of weights, at most")
     return parser.parse_args(arguments)
 
 
@@ -108,8 +109,8 @@ def _settings(options: argparse.Namespace) -> Settings:
     return replace(load(options.config), precision=options.precision)
 
 
-def shard(weights: Path, out: Path) -> None:
-    """Every finished network in files of at most PART bytes."""
+def shard(weights: Path, out: Path, part_mib: int = PART_MIB) -> None:
+    """Every finished network in files of at most `part_mib`, or of one tensor that is larger."""
     tensors = {
         f"{path.stem}/{name}": value.astype(np.float16) if value.dtype.kind == "f" else value
         for path in sorted(weights.glob("*.safetensors"))
@@ -119,7 +120,7 @@ def shard(weights: Path, out: Path) -> None:
     for name, value in tensors.items():
         used = sum(v.nbytes for v in shards[-1].values())
         # 64 KiB for the header
-        if shards[-1] and used + value.nbytes > PART - (64 << 10):
+        if shards[-1] and used + value.nbytes > (part_mib << 20) - (64 << 10):
             shards.append({})
         shards[-1][name] = value
     for number, some in enumerate(shards):

@@ -1,9 +1,9 @@
 """The whole training set in a few files, for a machine with a GPU, torch, numpy and Pillow, and no network.
 
-A pack is one safetensors stream cut into parts of at most PART bytes: pictures as WebP one after another
-with their sizes, the arrays that are costly to derive, and in fp16 what the losses need. Latents are
-computed anew there. Of the held-out people only as many as the contact sheets and figures need are in
-it, marked, and nothing trains on them.
+A pack is one safetensors stream cut into parts, because what leads to such a machine may take no larger
+files: pictures as WebP one after another with their sizes, the arrays that are costly to derive, and in fp16
+what the losses need. Latents are computed anew there. Of the held-out people only as many as the contact
+sheets and figures need are in it, marked, and nothing trains on them.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from veilcast.training.arrays import Cache
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-PART = 17 << 20  # bytes
-MOST = 180 << 20
+PART_MIB = 17  # of one file: as much as a mail or an upload form commonly takes
+MOST_MIB = 180  # of all: a set that has outgrown the way there is told before it is copied
 VALID = 640  # pictures of held-out people
 LARGE_QUALITY = 88
 
@@ -39,8 +39,11 @@ def write_pack(
     dlib: Mapping[str, np.ndarray],
     mesh: Mapping[str, np.ndarray],
     quality: int,
+    part_mib: int = PART_MIB,
+    most_mib: int = MOST_MIB,
 ) -> Iterator[str]:
-    """Write the parts; yields what is being done. Raises OutputError where the pack would be too large."""
+    """Write the parts, of at most `part_mib` each; yields what is being done. Raises OutputError where
+    all take more than `most_mib`."""
     entries = sets.table(cache_folder)
     cache = Cache(cache_folder, len(entries))
     rows = sets.usable(cache, ["faces", "embeddings"])
@@ -62,7 +65,7 @@ def write_pack(
     tensors["patches"], tensors["patch_sizes"] = _webp((pictures[row] for row in rows), quality)
     yield f"patches: {tensors['patches'].nbytes / 1e6:.1f} MB"
     tensors |= _large(cache_folder, rows)
-    yield from _cut(out, tensors)
+    yield from _cut(out, tensors, part_mib << 20, most_mib << 20)
 
 
 def _halved(prefix: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -115,17 +118,20 @@ def _webp(pictures: Iterator[np.ndarray], quality: int) -> tuple[np.ndarray, np.
     return np.frombuffer(b"".join(blobs), np.uint8), np.array([len(blob) for blob in blobs], np.int32)
 
 
-def _cut(out: Path, tensors: dict[str, np.ndarray]) -> Iterator[str]:
+def _cut(out: Path, tensors: dict[str, np.ndarray], part_bytes: int, most_bytes: int) -> Iterator[str]:
     out.mkdir(parents=True, exist_ok=True)
     whole = out / "whole.safetensors"
     write_tensors(whole, tensors)
     data = whole.read_bytes()
     whole.unlink()
-    if len(data) > MOST:
-        raise OutputError(f"the pack takes {len(data) >> 20} MiB, more than {MOST >> 20}; lower --quality")
+    if len(data) > most_bytes:
+        raise OutputError(
+            f"the pack takes {len(data) / 2**20:.1f} MiB, more than {most_bytes >> 20}; lower --quality, "
+            "or raise --most-mib where the way to the other machine takes more"
+        )
     for old in out.glob("pack-*.bin"):
         old.unlink()
-    parts = [data[start : start + PART] for start in range(0, len(data), PART)]
+    parts = [data[start : start + part_bytes] for start in range(0, len(data), part_bytes)]
     for number, part in enumerate(parts):
         (out / f"pack-{number:02d}.bin").write_bytes(part)
     contents = {"parts": len(parts), "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}

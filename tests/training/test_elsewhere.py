@@ -13,7 +13,7 @@ import torch
 from tests.training import toy
 
 from veilcast.diffusion.weights import read_tensors
-from veilcast.errors import ModelCorrupt
+from veilcast.errors import ModelCorrupt, OutputError
 from veilcast.training import elsewhere, networks
 from veilcast.training.pack import read_pack, write_pack
 from veilcast.training.settings import load
@@ -41,6 +41,20 @@ def test_parts_of_a_pack_can_travel_one_by_one(pack: Path) -> None:
     parts = sorted(pack.glob("pack-*.bin"))
     assert parts
     assert all(part.stat().st_size <= 18 << 20 for part in parts)
+
+
+def test_a_pack_fits_the_way_to_the_other_machine(pack: Path, tmp_path: Path) -> None:
+    site = pack.parent
+    networks_of_others = toy.dlib(), toy.mesh_network()
+    files = site / "teacher.safetensors", site / "lpips.safetensors"
+    list(write_pack(site / "cache", tmp_path / "small", *files, *networks_of_others, 80, part_mib=1))
+    parts = sorted((tmp_path / "small").glob("pack-*.bin"))
+    assert len(parts) > 1
+    assert all(part.stat().st_size <= 1 << 20 for part in parts)
+    whole, again = read_pack(pack), read_pack(tmp_path / "small")
+    assert all(np.array_equal(whole[name], again[name]) for name in whole)
+    with pytest.raises(OutputError, match="--most-mib"):
+        list(write_pack(site / "cache", tmp_path / "large", *files, *networks_of_others, 80, most_mib=1))
 
 
 def test_a_pack_with_a_flipped_bit_is_refused(pack: Path, tmp_path: Path) -> None:

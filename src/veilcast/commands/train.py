@@ -98,6 +98,10 @@ def pack(
     lpips: Lpips,
     models: Weights = None,
     quality: Annotated[int, typer.Option(help="WebP quality of the patches")] = 80,
+    part_mib: Annotated[
+        int, typer.Option(min=1, help="of one file: what the way to the other machine takes at once")
+    ] = 17,
+    most_mib: Annotated[int, typer.Option(min=1, help="of all files: a larger pack is an error")] = 180,
 ) -> None:
     """Write the whole training set for a machine with a GPU and nothing but torch, numpy and Pillow."""
     from veilcast.training import mesh, recogniser
@@ -106,7 +110,7 @@ def pack(
 
     third = Models(models, fetch=models is None)
     dlib, face = recogniser.from_onnx(third.bytes("dlib")), mesh.from_onnx(third.bytes("landmarks478"))
-    for line in write_pack(cache, out, teacher, lpips, dlib, face, quality):
+    for line in write_pack(cache, out, teacher, lpips, dlib, face, quality, part_mib, most_mib):
         typer.echo(line)
 
 
