@@ -241,6 +241,38 @@ def test_a_folder_of_what_is_neither_video_nor_picture_is_told(
     assert not list((tmp_path / "out").iterdir())
 
 
+STEPS = {
+    "detect": ["detect", "in.mp4", "--detections", "E.jsonl"],
+    "render": ["render", "in.mp4", "--detections", "D.jsonl", "-o", "out.mp4", "--replacewith", "synthetic"],
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_each_step_takes_its_weights_from_the_folder_that_is_named(
+    veilcast: Callable[..., Told], tmp_path: Path, video: bytes, step: str
+) -> None:
+    (tmp_path / "in.mp4").write_bytes(video)
+    (tmp_path / "empty").mkdir()
+    detections(tmp_path / "D.jsonl")
+    told = veilcast(*STEPS[step], "--models", "empty")
+    assert told.code == 30, told.text
+    assert f"{tmp_path}/empty" in told.text
+    assert_one_sentence(told)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_each_step_asks_the_device_that_is_named(
+    veilcast: Callable[..., Told], tmp_path: Path, video: bytes, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    (tmp_path / "in.mp4").write_bytes(video)
+    detections(tmp_path / "D.jsonl")
+    told = veilcast(*STEPS[step], "--device", "cuda")
+    assert told.code == 32, told.text
+    assert "no CUDA device" in told.text
+    assert_one_sentence(told)
+
+
 def test_a_model_is_not_exported_without_its_terms(veilcast: Callable[..., Told], tmp_path: Path) -> None:
     told = veilcast("train", "export", "--run", "run", "--cache", "cache", "--out", "model")
     assert told.code == 2

@@ -19,6 +19,7 @@ def detect(
     config: option.ConfigFile = None,
     thresh: option.Thresh = None,
     damaged: option.Damaged = None,
+    device: option.Device = None,
     models: option.Models = None,
     overwrite: option.Overwrite = False,
     quiet: option.Quiet = False,
@@ -27,7 +28,7 @@ def detect(
     from veilcast.commands._progress import shown
     from veilcast.pipeline.api import Extras, detect_file
 
-    settings = option.settings(config, detect__thresh=thresh, damaged=damaged)
+    settings = option.settings(config, detect__thresh=thresh, damaged=damaged, device=device)
     with shown(Path(source).name, quiet) as progress:
         found = detect_file(
             source, detections, settings, Extras(models=models, overwrite=overwrite), progress

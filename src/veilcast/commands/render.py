@@ -38,6 +38,8 @@ def render(
     keep_audio: option.KeepAudio = False,
     report: option.Report = None,
     preview: option.Preview = None,
+    device: option.Device = None,
+    models: option.Models = None,
     overwrite: option.Overwrite = False,
     quiet: option.Quiet = False,
 ) -> None:
@@ -51,8 +53,9 @@ def render(
         **option.synthetic(model, identity_key_file, seed, attributes),
         **option.encode(codec, crf, preset, pix_fmt, audio, keep_audio),
         damaged=damaged,
+        device=device,
     )
     option.warn(settings)
-    extras = Extras(detections=detections, report=report, preview=preview, overwrite=overwrite)
+    extras = Extras(detections=detections, report=report, preview=preview, models=models, overwrite=overwrite)
     with shown(Path(source).name, quiet) as progress:
         anonymize_file(source, output, settings, extras, progress)
