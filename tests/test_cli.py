@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import wave
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 from tests.clips import FRAMES, clip, detections
 
-from veilcast import cli
+from veilcast import cli, errors
 
 
 @pytest.fixture(scope="module")
@@ -271,6 +272,17 @@ def test_each_step_asks_the_device_that_is_named(
     assert told.code == 32, told.text
     assert "no CUDA device" in told.text
     assert_one_sentence(told)
+
+
+def test_the_readme_lists_every_exit_code() -> None:
+    def codes(error: type[errors.VeilcastError]) -> set[int]:
+        return {error.exit_code}.union(*map(codes, error.__subclasses__()))
+
+    readme = (Path(__file__).resolve().parent.parent / "README.md").read_text()
+    table = readme.split("## Exit codes\n")[1].split("\n\n")[0]
+    listed = {int(code) for line in table.splitlines() for code in re.findall(r"\d+", line.split("|")[1])}
+    done, misused, interrupted, terminated = 0, 2, 130, 143
+    assert listed == codes(errors.VeilcastError) | {done, misused, interrupted, terminated}
 
 
 def test_a_model_is_not_exported_without_its_terms(veilcast: Callable[..., Told], tmp_path: Path) -> None:
