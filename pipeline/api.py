@@ -1,6 +1,7 @@
 """veilcast from Python: whole files, and frames as they come.
 
-`anonymize_file` is what `veilcast run` does. `Anonymizer` is for frames that a program already holds.
+`anonymize_file` does what `veilcast run` does, but covers solid where `run` draws synthetic faces, unless its
+`config` says otherwise. `Anonymizer` is for frames that a program already holds.
 """
 
 from __future__ import annotations
