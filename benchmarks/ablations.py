@@ -1,7 +1,7 @@
 """What each part of the method is worth: one short training of each ablation, at equal samples.
 
-    python -m benchmarks.ablations --cache CACHE --run RUN --teacher T --lpips L --out ablations.json
-    python -m benchmarks.ablations --pack PACK --run RUN --out ablations.json    # on a GPU, from a pack
+    python -m benchmarks.ablations --cache CACHE --run RUN --teacher T --lpips L [--out FILE.json]
+    python -m benchmarks.ablations --pack PACK --run RUN [--out FILE.json]    # on a GPU, from a pack
 
 CACHE and RUN are those of `veilcast train` (docs/training.md): RUN has finished the identity space, the
 reader, the decoder and, for the few-step rows, the denoiser. Every row starts from the same seed and sees the
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from benchmarks import outcome
 
 from veilcast.diffusion.weights import read_tensors
 from veilcast.training import networks
@@ -60,7 +61,7 @@ def main() -> None:
     )
     parser.add_argument("--few-steps", type=int, default=400, help="of the few-step phase; likewise")
     parser.add_argument("--go-on", action="store_true", help="denoisers go on from RUN's")
-    parser.add_argument("--out", type=Path, default=Path("ablations.json"))
+    outcome.add_out(parser, "ablations")
     options = parser.parse_args()
     if not options.pack and not (options.cache and options.teacher and options.lpips):
         parser.error("give --pack, or --cache, --teacher and --lpips")
@@ -77,7 +78,7 @@ def main() -> None:
             print(f"{phase}, {name}: {json.dumps(rows[name])}", flush=True)
             batch = getattr(tools.settings, phase).batch
             result[phase] = {"steps": steps, "batch": batch, "goes_on": start is not None, "rows": rows}
-            options.out.write_text(json.dumps(result, indent=1) + "\n")
+            outcome.leave(result, options.out)
 
 
 def _tools(options: argparse.Namespace) -> Tools:

@@ -1,7 +1,7 @@
 """What an archive job costs over the work itself, on this machine: two files at once against one, against
 `run` on all cores, on Ray, and what journal and reports take. Outputs are compared before times are told.
 
-    python -m benchmarks.archive [--clip CLIP] [--files N] [--no-ray] --out archive.json
+    python -m benchmarks.archive [--clip CLIP] [--files N] [--no-ray] [--out FILE.json]
 
 Each job is N copies of one clip. `_s` is wall time of the whole call, `_cpu_s` processor time of all
 processes that took part, which other work on the machine disturbs less; ratios are given by both. `start_s`
@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import psutil
-from benchmarks.clips import clips_at_hand
+from benchmarks import outcome
+from benchmarks.clips import clips_at_hand, named
 from benchmarks.speed import processor
 
 from veilcast.config import Config, Limits
@@ -104,10 +105,10 @@ class TimedCrew(PostedCrew):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clip", type=Path)
+    parser.add_argument("--clip", type=named)
     parser.add_argument("--files", type=int, default=4)
     parser.add_argument("--no-ray", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path("archive.json"))
+    outcome.add_out(parser, "archive")
     options = parser.parse_args()
     clip = options.clip or clips_at_hand([CLIP])[0]
     with tempfile.TemporaryDirectory(prefix="veilcast-archive-") as name:
@@ -117,7 +118,7 @@ def main() -> None:
     found["machine"] = {"processor": processor(), "cores": len(os.sched_getaffinity(0))}
     found["clip"] = clip.name
     found["files"] = options.files
-    options.out.write_text(json.dumps(found, indent=1))
+    outcome.leave(found, options.out)
     print(json.dumps(found, indent=1))
 
 

@@ -1,7 +1,7 @@
 """What a mesh loses where nobody looks: each one that `pipeline/between.py` takes from the frames beside it,
 against what a look at its own frame finds.
 
-    python -m benchmarks.between [CLIP...] [--frames 200] --out between.json
+    python -m benchmarks.between [CLIP...] [--frames 200] [--out FILE.json]
 
 Differences of mouth and eyelids as in benchmarks/carrying.py, which says what a rendering is off by itself.
 """
@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks import outcome
 from benchmarks.carrying import CLIPS, errors
-from benchmarks.clips import clips_at_hand
+from benchmarks.clips import clips_at_hand, named
 from benchmarks.face_stages import first
 from benchmarks.speed import processor
 
@@ -47,16 +48,16 @@ class Looks:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("clips", nargs="*", type=Path, help=f"default: {', '.join(CLIPS)} of ../shared")
+    parser.add_argument("clips", nargs="*", type=named, help=f"default: {', '.join(CLIPS)} of ../shared")
     parser.add_argument("--frames", type=int, default=200)
-    parser.add_argument("--out", type=Path, default=Path("between.json"))
+    outcome.add_out(parser, "between")
     options = parser.parse_args()
     rows = []
     with open_engine(Models(fetch=True).file("landmarks478")) as engine:
         for clip in options.clips or clips_at_hand(CLIPS):
             rows.append(measured(clip, options.frames, MeshFinder(engine)))
             print(json.dumps(rows[-1]), flush=True)
-    options.out.write_text(json.dumps({"processor": processor(), "rows": rows}, indent=1) + "\n")
+    outcome.leave({"processor": processor(), "rows": rows}, options.out)
 
 
 def measured(clip: Path, count: int, finder: MeshFinder) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnx
-from benchmarks.clips import clips_at_hand
+from benchmarks.clips import clips_at_hand, named
 
 from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.pixels import to_rgb
@@ -40,7 +40,7 @@ SIZE = (640, 384)  # width, height of the network's input
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("clips", nargs="*", type=Path)
+    parser.add_argument("clips", nargs="*", type=named)
     parser.add_argument("--out", type=Path, default=Path("trt_engines/convert/centerface_eight_bits.npz"))
     options = parser.parse_args()
     data = load(Models(fetch=True).file("centerface")).data

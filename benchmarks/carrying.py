@@ -1,6 +1,6 @@
 """How often a face is rendered anew, and what lips and eyelids lose where its last rendering is carried.
 
-    python -m benchmarks.carrying [CLIP...] [--frames 200] [--model DIR] --out carrying.json
+    python -m benchmarks.carrying [CLIP...] [--frames 200] [--model DIR] [--out FILE.json]
 
 Each clip several times: with every face rendered anew, as the product carries, and with its limits
 (`warp.OPENING`, `TURN`, `STRETCH`) some times as wide. The mesh network looks at each patch before it is
@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.clips import clips_at_hand
+from benchmarks import outcome
+from benchmarks.clips import clips_at_hand, named
 from benchmarks.face_stages import first, meet, paint
 from benchmarks.speed import processor
 
@@ -51,10 +52,10 @@ class Seen:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("clips", nargs="*", type=Path, help=f"default: {', '.join(CLIPS)} of ../shared")
+    parser.add_argument("clips", nargs="*", type=named, help=f"default: {', '.join(CLIPS)} of ../shared")
     parser.add_argument("--frames", type=int, default=200)
     parser.add_argument("--model", type=Path, help="a generator's folder; none = the built-in one")
-    parser.add_argument("--out", type=Path, default=Path("carrying.json"))
+    outcome.add_out(parser, "carrying")
     options = parser.parse_args()
     config = overlay(Config(), {"synthetic.seed": 1, "synthetic.model": options.model})
     rows = []
@@ -65,7 +66,7 @@ def main() -> None:
             for limits in LIMITS:
                 rows.append(measured(clip, plan, config, options.frames, limits, MeshFinder(engine)))
                 print(json.dumps(rows[-1]), flush=True)
-    options.out.write_text(json.dumps({"processor": processor(), "rows": rows}, indent=1) + "\n")
+    outcome.leave({"processor": processor(), "rows": rows}, options.out)
 
 
 def measured(clip: Path, plan: Plan, config: Config, count: int, limits: float, meshes: MeshFinder) -> Row:

@@ -19,18 +19,26 @@ from veilcast.types import Rgb
 THREE_HEADS = "three_heads_640x360.mp4"  # three people who talk, side by side
 _HEADS = ("talk_WDA_a_512.mp4", "talk_franck_360x288_200s.mp4", "talk_ls1_1080x1920.mp4")
 _WIDTHS, _HEIGHT, _FRAMES = (214, 212, 214), 360, 200
-SUFFIXES = {".mp4", ".mkv", ".avi", ".mpg", ".mov", ".webm"}
 
 
-def clips_at_hand(names: Sequence[str] | None = None) -> list[Path]:
-    """All clips, or those called `names`; ends the program where the folder is missing."""
-    root = Path(__file__).resolve().parent.parent.parent
-    folder = Path(os.environ.get("VEILCAST_SHARED", root / "shared")) / "videos"
+def clips_at_hand(names: Sequence[str]) -> list[Path]:
+    """The clips called `names`; ends the program where the folder is missing."""
+    folder = shared() / "videos"
     if not folder.is_dir():
         sys.exit(f"no evaluation clips at {folder}; name some, or set VEILCAST_SHARED")
-    if names is not None:
-        return [folder / name for name in names]
-    return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
+    return [folder / name for name in names]
+
+
+def named(text: str) -> Path:
+    """What a command line calls a clip: a file, or the name of one of the evaluation clips."""
+    path = Path(text)
+    return path if path.exists() or path.name != text else clips_at_hand([text])[0]
+
+
+def shared() -> Path:
+    """The folder with clips and faces: `$VEILCAST_SHARED`, otherwise `shared` beside the checkout."""
+    beside = Path(__file__).resolve().parent.parent.parent / "shared"
+    return Path(os.environ.get("VEILCAST_SHARED", beside))
 
 
 def three_heads(folder: Path) -> Path:

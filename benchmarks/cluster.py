@@ -1,6 +1,6 @@
 """How an archive job scales: a discrete-event model of the scheduler, with stage times that were measured.
 
-    python -m benchmarks.cluster [--times archive.json] --out cluster.json
+    python -m benchmarks.cluster [--times archive.json] [--out FILE.json]
 
 The model takes jobs as pipeline/batch.py does: one search for each file, then its segments, then joining
 and checking, most urgent first; each actor does one at a time. Shared by all: the driver, which spends some
@@ -20,9 +20,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchmarks import outcome
+
 SEGMENT_FRAMES = 600
 GOLDEN = 0.618034  # its multiples fill an interval evenly, in no order
 RATE = 25  # frames a second of footage
+ACTORS = (1, 2, 4, 8, 10, 32, 100, 320, 1000, 3000)
 EVERY_S = 2.0  # between two messages of progress of an actor (pipeline/actors.py)
 
 
@@ -182,8 +185,8 @@ def with_gpus(times: Times) -> Iterator[tuple[int, Result]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--times", type=Path, help="what benchmarks.archive wrote")
-    parser.add_argument("--actors", type=int, nargs="*", default=[1, 2, 4, 8, 10, 32, 100, 320, 1000])
-    parser.add_argument("--out", type=Path, default=Path("cluster.json"))
+    parser.add_argument("--actors", type=int, nargs="*", default=ACTORS)
+    outcome.add_out(parser, "cluster")
     options = parser.parse_args()
     measured = json.loads(options.times.read_text())["times"] if options.times else {}
     times = Times(**measured)
@@ -205,7 +208,7 @@ def main() -> None:
             flush=True,
         )
     found = {"times": asdict(times), "measured": bool(measured), "rows": rows, "gpu_rows": gpu_rows}
-    options.out.write_text(json.dumps(found, indent=1))
+    outcome.leave(found, options.out)
 
 
 if __name__ == "__main__":

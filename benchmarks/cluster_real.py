@@ -1,13 +1,12 @@
 """Whether the model of benchmarks.cluster tells the truth: the same jobs by the model and by real Ray actors
 on this machine, whose workers take the time of their work and do nothing (benchmarks.sleeper).
 
-    python -m benchmarks.cluster_real [--actors 1 2 4 8] --out cluster_real.json
+    python -m benchmarks.cluster_real [--actors 1 2 4 8] [--out FILE.json]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -17,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks import outcome
 from benchmarks.archive import message_s
 from benchmarks.cluster import RATE, SEGMENT_FRAMES, Times, simulate
 
@@ -36,7 +36,7 @@ SLEEPER = (sys.executable, "-P", "-m", "benchmarks.sleeper")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--actors", type=int, nargs="*", default=[1, 2, 4, 8])
-    parser.add_argument("--out", type=Path, default=Path("cluster_real.json"))
+    outcome.add_out(parser, "cluster_real")
     options = parser.parse_args()
     times = replace(STAGES, message_s=message_s())
     rows = []
@@ -46,7 +46,7 @@ def main() -> None:
         real_s = measured(actors, files, times)
         rows.append({"actors": actors, "files": files, "model_s": model_s, "ray_s": real_s})
         print(f"{actors} actors, {files} files: model {model_s:.2f} s, Ray {real_s:.2f} s", flush=True)
-    options.out.write_text(json.dumps({"times": asdict(times), "rows": rows}, indent=1))
+    outcome.leave({"times": asdict(times), "rows": rows}, options.out)
 
 
 def measured(actors: int, files: int, times: Times) -> float:

@@ -6,13 +6,12 @@ recogniser's own threshold, and at one that an attacker sets for covered faces),
 picture of the person covered in the same way, and does a matcher that was refitted on covered faces
 (parrot) find it? `none` is the control, `solid` the floor: what hair and outline tell.
 
-    python benchmarks/cover_strength.py FACES [--pictures 600] [--json OUT.json]
+    python -m benchmarks.cover_strength FACES [--pictures 600] [--out FILE.json]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 from collections.abc import Iterator
 from fractions import Fraction
@@ -20,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from benchmarks import outcome
 
 from veilcast.config import Cover
 from veilcast.evaluation.attacks import calibrated_tar, parrot
@@ -99,7 +99,7 @@ def main() -> None:
     )
     parser.add_argument("faces", type=Path)
     parser.add_argument("--pictures", type=int, default=600)
-    parser.add_argument("--json", type=Path)
+    outcome.add_out(parser, "cover_strength")
     options = parser.parse_args()
     models = Models()
     cases = chosen(options.faces, options.pictures, models)
@@ -118,14 +118,13 @@ def main() -> None:
                     sep="  ",
                 )
     print(table(result))
-    if options.json:
-        facts = {
-            "pictures": len(cases),
-            "people": int(who.max()) + 1,
-            "processor": platform.processor(),
-            "far": FAR,
-        }
-        options.json.write_text(json.dumps({"facts": facts, "result": result}, indent=2) + "\n")
+    facts = {
+        "pictures": len(cases),
+        "people": int(who.max()) + 1,
+        "processor": platform.processor(),
+        "far": FAR,
+    }
+    outcome.leave({"facts": facts, "result": result}, options.out)
 
 
 def table(result: Results) -> str:

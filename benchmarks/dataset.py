@@ -1,6 +1,6 @@
 """Does a set of faces still teach a classifier after it was anonymised?
 
-    python -m benchmarks.dataset FACES [--pictures 1200] [--runs 3] [--replacewith synthetic] --out OUT.json
+    python -m benchmarks.dataset FACES [--pictures 1200] [--runs 3] [--replacewith synthetic] [--out FILE]
 
 FACES is a pack of portraits (tar shards and index.csv.gz) with a gender for some of them. One half of
 those is anonymised by `veilcast run`, each picture its own person; a linear classifier on MobileNetV2's
@@ -17,7 +17,6 @@ import argparse
 import csv
 import gzip
 import io
-import json
 import subprocess
 import sys
 import tarfile
@@ -30,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks import outcome
 from benchmarks.peers import last_line, program
 from benchmarks.speed import processor
 from PIL import Image
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--replacewith", default="synthetic")
     parser.add_argument("--model", type=Path, help="a generator's folder; none = the built-in one")
     parser.add_argument("--runs", type=int, default=3, help="each with a key of its own")
-    parser.add_argument("--out", type=Path, default=Path("dataset.json"))
+    outcome.add_out(parser, "dataset")
     options = parser.parse_args()
     portraits = list(islice(with_gender(options.faces), options.pictures))
     learn = [p for p in portraits if zlib.crc32(p.key.encode()) % 2]
@@ -68,7 +68,7 @@ def main() -> None:
             made = anonymised(learn, Path(scratch), options.replacewith, options.model)
         runs.append(measured(learn, made, test))
     facts = {"processor": processor(), "replacewith": options.replacewith, "sources": SOURCES}
-    options.out.write_text(json.dumps({**facts, "runs": runs}, indent=1) + "\n")
+    outcome.leave({**facts, "runs": runs}, options.out)
     print(table({"runs": runs}))
 
 

@@ -1,6 +1,6 @@
 """Milliseconds of every network on every backend, side by side in one run, beside the machine's roofline.
 
-    python -m benchmarks.engines [--model DIR] [--batch 1 --batch 8] --out engines.json
+    python -m benchmarks.engines [--model DIR] [--batch 1 --batch 8] [--out FILE.json]
 
 The generator's networks are those of --model; the sampler is all its steps and the decoder in one graph.
 torch float32 is the reference of the speed-ups; int8 is as the model's scales have it. With a CUDA device
@@ -10,7 +10,6 @@ the same command adds torch in half precision and TensorRT on it to the same tab
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks import outcome
 from benchmarks.speed import processor
 
 from veilcast.errors import EngineError, ModelMissing
@@ -67,7 +67,7 @@ def main() -> None:
     )
     parser.add_argument("--only", action="append", help="network by name")
     parser.add_argument("--beside", default="nothing", help="what else ran: told with the figures")
-    parser.add_argument("--out", type=Path, help="JSON")
+    outcome.add_out(parser, "engines")
     options = parser.parse_args()
     given = list(subjects(options.model, tuple(options.batch or (1, 8))))
     wanted = [s for s in given if not options.only or s.name in options.only]
@@ -81,21 +81,19 @@ def main() -> None:
     opened = opening(options.model, options.threads, clock)
     accounts = {s.name: whereabouts(s, max(s.batches), options.threads) for s in wanted if s.torch or s.int8}
     print(f"{text}\n\n{bench.table(found)}\n\nOpened from the cache, s: {opened}\nShares by kind: {accounts}")
-    if options.out:
-        result = {
-            **{
-                "processor": processor(),
-                "threads": options.threads,
-                "clock": options.clock,
-                "beside": options.beside,
-            },
-            **{"text": text, **asdict(limit), "opened_s": opened, "accounts": accounts},
-            "rows": [
-                {**asdict(row), "roofline_ms": row.roofline_ms if row.roofline_ms > 0 else None}
-                for row in found
-            ],
-        }
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
+    result = {
+        **{
+            "processor": processor(),
+            "threads": options.threads,
+            "clock": options.clock,
+            "beside": options.beside,
+        },
+        **{"text": text, **asdict(limit), "opened_s": opened, "accounts": accounts},
+        "rows": [
+            {**asdict(row), "roofline_ms": row.roofline_ms if row.roofline_ms > 0 else None} for row in found
+        ],
+    }
+    outcome.leave(result, options.out)
 
 
 def timed(subject: Subject, limit: Ceilings, threads: int, budget_s: float, clock: Clock) -> Iterator[Row]:

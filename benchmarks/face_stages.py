@@ -1,6 +1,6 @@
 """Milliseconds a synthetic face, stage by stage, from the decoded frame to the new face in it.
 
-    python -m benchmarks.face_stages [CLIP...] [--frames 96] [--model DIR] --out face_stages.json
+    python -m benchmarks.face_stages [CLIP...] [--frames 96] [--model DIR] [--out FILE.json]
 
 Each clip twice: with every face generated anew, in batches as they come, and as
 the product does it, which carries a rendering while a face changes little. Stages are wall times of the
@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.clips import clips_at_hand
+from benchmarks import outcome
+from benchmarks.clips import clips_at_hand, named
 from benchmarks.speed import processor
 
 from veilcast.config import Config, overlay
@@ -58,10 +59,10 @@ Row = dict[str, Any]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("clips", nargs="*", type=Path, help=f"default: {', '.join(CLIPS)} of ../shared")
+    parser.add_argument("clips", nargs="*", type=named, help=f"default: {', '.join(CLIPS)} of ../shared")
     parser.add_argument("--frames", type=int, default=96)
     parser.add_argument("--model", type=Path, help="a generator's folder; none = the built-in one")
-    parser.add_argument("--out", type=Path, default=Path("face_stages.json"))
+    outcome.add_out(parser, "face_stages")
     options = parser.parse_args()
     config = overlay(Config(), {"synthetic.seed": 1, "synthetic.model": options.model})
     rows = []
@@ -71,7 +72,7 @@ def main() -> None:
         for anew in (True, False):
             rows.append(measured(clip, plan, config, options.frames, anew))
             print(json.dumps(rows[-1]), flush=True)
-    options.out.write_text(json.dumps({"processor": processor(), "rows": rows}, indent=1) + "\n")
+    outcome.leave({"processor": processor(), "rows": rows}, options.out)
 
 
 def measured(clip: Path, plan: Plan, config: Config, count: int, anew: bool) -> Row:

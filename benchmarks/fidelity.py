@@ -5,13 +5,12 @@ decoded source outside the covers: SSIM (Wang et al. 2004, luma, Gaussian window
 worst frame, PSNR, size against the source. Speed is in frames per CPU second over decode, cover and
 encode, which a busy machine disturbs less than wall time.
 
-    python benchmarks/fidelity.py CLIP [--codecs h264,hevc] [--crf 15,18] [--presets superfast] [--json OUT]
+    python -m benchmarks.fidelity CLIP [--codecs h264,hevc] [--crf 15,18] [--presets superfast] [--out FILE]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import tempfile
 from collections.abc import Iterator
@@ -23,6 +22,8 @@ from time import perf_counter
 
 import cv2
 import numpy as np
+from benchmarks import outcome
+from benchmarks.clips import named
 
 from veilcast.config import Cover, Encode
 from veilcast.errors import VeilcastError
@@ -149,14 +150,14 @@ def share(clip: Path, count: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("clip", type=Path)
+    parser.add_argument("clip", type=named)
     parser.add_argument("--codecs", default=",".join(FAMILIES))
     parser.add_argument("--crf", default="", help="comma separated; empty = the default of each codec")
     parser.add_argument("--presets", default="", help="comma separated; empty = the default of each codec")
     parser.add_argument("--pix-fmt", default=None)
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path, default=None)
+    outcome.add_out(parser, "fidelity")
     args = parser.parse_args()
     rows = []
     print(f"{args.clip.name}, first {args.frames} frames, {platform.processor() or platform.machine()}")
@@ -174,8 +175,7 @@ def main() -> None:
                     continue
                 rows.append(row)
                 print(line(row), flush=True)
-    if args.json is not None:
-        args.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    outcome.leave([asdict(row) for row in rows], args.out)
 
 
 if __name__ == "__main__":

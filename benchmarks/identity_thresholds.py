@@ -1,6 +1,6 @@
 """Where `pipeline/checks.py` has its cosines from: how alike strangers are to the two recognisers that run.
 
-    python -m benchmarks.identity_thresholds FACES [--people 500] --out thresholds.json
+    python -m benchmarks.identity_thresholds FACES [--people 500] [--out FILE.json]
 
 FACES: a folder in the training format (docs/training.md). Two pictures of each person; cosines of every
 picture of one half with every other person's of the other half. dlib is centred with the mean of the
@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from benchmarks import outcome
 
 from veilcast.diffusion.oim import centred, unit
 from veilcast.pipeline import checks
@@ -67,7 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("faces", type=Path)
     parser.add_argument("--people", type=int, default=500)
-    parser.add_argument("--out", type=Path, required=True)
+    outcome.add_out(parser, "identity_thresholds")
     options = parser.parse_args()
     models, shards = Models(fetch=True), Shards(options.faces)
     first, second = zip(*pairs(read_index(options.faces), options.people), strict=True)
@@ -80,7 +81,7 @@ def main() -> None:
                 mean = np.concatenate([a, b]).mean(0)
                 a, b = centred(a, mean), centred(b, mean)
             results[name] = summary(a, b)
-    options.out.write_text(json.dumps(results, indent=1) + "\n")
+    outcome.leave(results, options.out)
     print(json.dumps(results, indent=1))
 
 

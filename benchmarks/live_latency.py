@@ -27,6 +27,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from benchmarks.clips import named
 from tests.live_media import luma_of, number, served, stamp
 
 from veilcast.pipeline.carriers import views
@@ -146,7 +147,7 @@ def told(
 
 def main() -> None:
     options = argparse.ArgumentParser()
-    options.add_argument("--video", type=Path, nargs="+", required=True)
+    options.add_argument("--video", type=named, nargs="+", required=True)
     options.add_argument("--size", default="640x360")
     options.add_argument("--rate", type=int, default=25)
     options.add_argument("--seconds", type=float, default=30)

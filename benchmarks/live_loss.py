@@ -18,6 +18,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from benchmarks.clips import named
 from benchmarks.live_latency import covering, read, write_units
 from tests.live_media import Server, served
 
@@ -63,7 +64,7 @@ def rounds(camera: Server, seen: Seen, units: Path, count: int) -> list[dict[str
 
 def main() -> None:
     options = argparse.ArgumentParser()
-    options.add_argument("--video", type=Path, required=True)
+    options.add_argument("--video", type=named, required=True)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("rest", nargs="*", help="options of `veilcast live`, behind --")
     given = options.parse_args()

@@ -1,6 +1,6 @@
 """Peak memory of a whole run, by size of picture, and whether it grows with the length.
 
-    python -m benchmarks.memory --out memory.json
+    python -m benchmarks.memory [--out FILE.json]
 
 Resident memory of the command and all its processes together, looked at 20 times a second. The clips are
 made from frames of a real one, resized and repeated. "grows by" compares a clip with one ten times as long.
@@ -9,7 +9,6 @@ made from frames of a real one, resized and repeated. "grows by" compares a clip
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import tempfile
 import time
@@ -20,7 +19,8 @@ from pathlib import Path
 
 import av
 import psutil
-from benchmarks.clips import clips_at_hand
+from benchmarks import outcome
+from benchmarks.clips import clips_at_hand, named
 from benchmarks.speed import ours
 
 SOURCE = "street_group_1080p.mp4"
@@ -33,8 +33,8 @@ SMALL = (160, 90)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--source", type=Path, help=f"default: {SOURCE} of ../shared")
-    parser.add_argument("--out", type=Path, default=Path("memory.json"))
+    parser.add_argument("--source", type=named, help=f"default: {SOURCE} of ../shared")
+    outcome.add_out(parser, "memory")
     parser.add_argument("--frames", type=int, default=100, help="of the large clips")
     parser.add_argument("--only", choices=("sizes", "length"), help="one of the two questions")
     options = parser.parse_args()
@@ -58,7 +58,7 @@ def main() -> None:
                 )
             grown = found[f"{LONG} frames"] - found[f"{SHORT} frames"]
             print(f"grows by {grown * 1024 / (LONG - SHORT):.2f} KiB a frame")
-    options.out.write_text(json.dumps(found, indent=1) + "\n")
+    outcome.leave(found, options.out)
 
 
 def made(source: Path, target: Path, size: tuple[int, int], frames: int) -> None:

@@ -1,6 +1,6 @@
 """What each method leaves of a face, and what of the picture: ours beside deface's, on the same clips.
 
-    python -m benchmarks.peers [CLIP...] --out peers.json --table peers.md
+    python -m benchmarks.peers [CLIP...] [--out FILE.json] [--table FILE.md]
     python -m benchmarks.peers CLIP --add 'mine=my-program {in} --output {out}'
     python -m benchmarks.report       # the table into the README
 
@@ -24,8 +24,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import peer
-from benchmarks.clips import clips_at_hand
+from benchmarks import outcome, peer
+from benchmarks.clips import clips_at_hand, named
 from benchmarks.speed import processor
 
 from veilcast.pipeline.generator_model import MANIFEST
@@ -42,8 +42,8 @@ Result = dict[str, Any]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("clips", nargs="*", type=Path, help=f"default: {', '.join(CLIPS)} of ../shared")
-    parser.add_argument("--out", type=Path, default=Path("peers.json"))
+    parser.add_argument("clips", nargs="*", type=named, help=f"default: {', '.join(CLIPS)} of ../shared")
+    outcome.add_out(parser, "peers")
     parser.add_argument("--table", type=Path, help="Markdown for the README")
     parser.add_argument(
         "--add", action="append", default=[], metavar="NAME=COMMAND", help="with {in} and {out}"
@@ -62,7 +62,7 @@ def main() -> None:
                 continue
             print(name, file=sys.stderr, flush=True)
             results[name] = measured(clips, command, Path(scratch) / name.replace(" ", "-"), options.every)
-            options.out.write_text(json.dumps({**facts, "methods": results}, indent=1) + "\n")
+            outcome.leave({**facts, "methods": results}, options.out)
     text = table(results)
     if options.table:
         options.table.write_text(text)

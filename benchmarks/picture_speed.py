@@ -1,6 +1,6 @@
 """Pictures a second: a set of one-megapixel pictures with faces, covered whole-process.
 
-    python -m benchmarks.picture_speed [--of groups|one] [--replacewith synthetic] --out pictures.json
+    python -m benchmarks.picture_speed [--of groups|one] [--replacewith synthetic] [--out FILE.json]
 
 The pictures are frames of the evaluation clips, of groups or of one person, scaled to about one megapixel and
 stored as JPEG. A file that is there keeps its other rows.
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+from benchmarks import outcome
 from benchmarks.clips import clips_at_hand
 from benchmarks.peers import program
 from benchmarks.speed import processor
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument("--of", choices=CLIPS, default="groups", help="who is in the pictures")
     parser.add_argument("--pictures", type=int, default=1000)
     parser.add_argument("--replacewith", default="solid")
-    parser.add_argument("--out", type=Path, default=Path("pictures.json"))
+    outcome.add_out(parser, "pictures")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="veilcast-pictures-") as folder:
         source, target = Path(folder) / "in", Path(folder) / "out"
@@ -48,9 +49,7 @@ def main() -> None:
         wall_s = time.perf_counter() - start_s
     faces = int(done.stderr.split(" faces")[0].split()[-1])
     old = json.loads(options.out.read_text()) if options.out.exists() else None
-    options.out.write_text(
-        json.dumps(result(options.replacewith, options.of, made, faces, wall_s, old), indent=1) + "\n"
-    )
+    outcome.leave(result(options.replacewith, options.of, made, faces, wall_s, old), options.out)
     print(f"{made} pictures of 1 megapixel in {wall_s:.0f} s: {made / wall_s:.1f} a second")
 
 

@@ -1,6 +1,6 @@
 """What fewer bits cost in pictures: faces generated in each precision beside those of float32.
 
-    python -m benchmarks.quantised [--model DIR] [CALIBRATE.mp4 JUDGE.mp4] --out quantised.json
+    python -m benchmarks.quantised [--model DIR] [CALIBRATE.mp4 JUDGE.mp4] [--out FILE.json]
 
 The jobs are real: the clips go through the product's own eyes (`--replacewith synthetic`), and what the
 generator is asked there is recorded. int8 is what the product runs, by the model's own scales; fp8 is
@@ -12,7 +12,6 @@ computes it, in float32 between its pairs: what it loses, not how fast it is.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +19,8 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from benchmarks.clips import clips_at_hand
+from benchmarks import outcome
+from benchmarks.clips import clips_at_hand, named
 
 from veilcast.config import Config, Synthetic
 from veilcast.diffusion.sampler import euler
@@ -76,11 +76,11 @@ class RecordingStudio(Studio):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("clips", nargs="*", type=Path, help=f"two; default: {', '.join(CLIPS)} of ../shared")
+    parser.add_argument("clips", nargs="*", type=named, help=f"two; default: {', '.join(CLIPS)} of ../shared")
     parser.add_argument("--model", type=Path, default=built_in(), help="a generator's folder")
     parser.add_argument("--frames", type=int, default=250, help="of each clip")
     parser.add_argument("--jobs", type=int, default=32, help="of each clip, at most")
-    parser.add_argument("--out", type=Path, help="JSON")
+    outcome.add_out(parser, "quantised")
     options = parser.parse_args()
     clips = options.clips or clips_at_hand(CLIPS)
     models = Models(fetch=True)
@@ -92,14 +92,13 @@ def main() -> None:
     networks.calibrate(calibration)
     found = list(rows(networks, judging, Persons(models)))
     print(table(found))
-    if options.out:
-        result = {
-            "clips": [clip.name for clip in clips],
-            "jobs": [len(jobs) for jobs in seen],
-            "model": read_manifest(options.model).name,
-            "rows": [asdict(row) for row in found],
-        }
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
+    result = {
+        "clips": [clip.name for clip in clips],
+        "jobs": [len(jobs) for jobs in seen],
+        "model": read_manifest(options.model).name,
+        "rows": [asdict(row) for row in found],
+    }
+    outcome.leave(result, options.out)
 
 
 def recorded(clip: Path, model: Path, models: Models, frames: int) -> list[Job]:

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import dataset, peers, recall_table, synthetic
+from benchmarks.outcome import RESULTS
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 MARKED = re.compile(r"(<!-- table (\w+) -->\n)(.*?)(<!-- /table -->)", re.DOTALL)
 Json = dict[str, Any]
 

@@ -1,6 +1,6 @@
 """Frames a second of the whole process, beside the peer on the same clip in the same run.
 
-    python -m benchmarks.speed [CLIP...] [--replacewith synthetic] --out speed.json
+    python -m benchmarks.speed [CLIP...] [--replacewith synthetic] [--out FILE.json]
 
 Each command is a fresh process from start to exit: reading, finding, covering (with `solid` unless told
 otherwise), encoding, hashing and verifying by a second decode for veilcast; deface 1.5.0 at its defaults in
@@ -13,7 +13,6 @@ The modules of both are compiled before, as pip leaves them. Peak memory is that
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import resource
@@ -26,8 +25,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks import peer
-from benchmarks.clips import THREE_HEADS, clips_at_hand, three_heads
+from benchmarks import outcome, peer
+from benchmarks.clips import THREE_HEADS, clips_at_hand, named, three_heads
 
 from veilcast.pipeline.decode import Decoder
 
@@ -65,8 +64,8 @@ class Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     default = f"default: {', '.join(CLIPS)} of ../shared; {THREE_HEADS} is made of three of its clips"
-    parser.add_argument("clips", nargs="*", type=Path, help=default)
-    parser.add_argument("--out", type=Path, default=Path("speed.json"))
+    parser.add_argument("clips", nargs="*", type=named, help=default)
+    outcome.add_out(parser, "speed")
     parser.add_argument("--runs", type=int, default=2)
     parser.add_argument("--replacewith", default="solid", help="our cover")
     parser.add_argument("--no-peer", action="store_true", help="leave deface out")
@@ -85,7 +84,7 @@ def main() -> None:
     print(f"peak memory of the largest process: {peak_mib:.0f} MiB")
     machine = {"processor": processor(), "python": platform.python_version()}
     body = {"machine": machine, "rows": [{**asdict(row), "ratio": row.ratio} for row in rows]}
-    options.out.write_text(json.dumps(body, indent=1) + "\n")
+    outcome.leave(body, options.out)
 
 
 def warm_up(clip: Path, folder: Path, cover: str) -> None:

@@ -1,6 +1,6 @@
 """What the generator is worth, on people it was not trained on and on clips: one command, every figure.
 
-    python -m benchmarks.synthetic FACES [--model DIR] [--people 250] [--keys 4] [CLIP...] --out FILE.json
+    python -m benchmarks.synthetic FACES [--model DIR] [--people 250] [--keys 4] [CLIP...] [--out FILE.json]
 
 FACES: a folder in the training format (docs/training.md); only held-out people are used. Everything goes
 through the product: `veilcast run --replacewith synthetic` makes the output, `veilcast evaluate` judges it.
@@ -30,7 +30,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from benchmarks.clips import clips_at_hand
+from benchmarks import outcome
+from benchmarks.clips import clips_at_hand, named
 from benchmarks.peers import program
 from benchmarks.speed import processor
 from PIL import Image
@@ -75,11 +76,11 @@ class Bench:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("faces", type=Path)
-    parser.add_argument("clips", nargs="*", type=Path, help=f"default: {', '.join(CLIPS)} of ../shared")
+    parser.add_argument("clips", nargs="*", type=named, help=f"default: {', '.join(CLIPS)} of ../shared")
     parser.add_argument("--model", type=Path, help="a generator's folder; otherwise the built-in one")
     parser.add_argument("--people", type=int, default=250)
     parser.add_argument("--pairs", type=int, default=60, help="pairs of strangers with one persona")
-    parser.add_argument("--out", type=Path, default=Path("synthetic.json"))
+    outcome.add_out(parser, "synthetic")
     parser.add_argument("--keys", type=int, default=4, help="how many keys, each measured by itself")
     parser.add_argument("--keep", type=Path, help="keep the pictures in this folder, to look at")
     options = parser.parse_args()
@@ -98,7 +99,7 @@ def main() -> None:
             print(json.dumps(spread([found])), flush=True)
     result = {"processor": processor(), "faces": options.people, "keys": options.keys}
     result |= averaged(each) | {"spread": spread(each)}
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    outcome.leave(result, options.out)
     print(table(result))
 
 

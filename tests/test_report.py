@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from benchmarks import report
+from benchmarks.outcome import RESULTS
 from benchmarks.peers import known, table
 from benchmarks.picture_speed import result
 from benchmarks.synthetic import averaged
@@ -46,7 +47,7 @@ def test_a_table_that_nobody_makes_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", report.documents(), ids=lambda path: path.name)
 def test_the_documents_are_in_step(path: Path) -> None:
     text = path.read_text()
-    assert report.filled(text, report.RESULTS)[0] == text
+    assert report.filled(text, RESULTS)[0] == text
 
 
 ENGINES: dict[str, Any] = {
