@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from veilcast.arrays import UInt8
-from veilcast.pipeline.likeness import Mask
+from veilcast.pipeline.likeness import Mask, reduced, well_inside
 from veilcast.types import Rgb
 
 # chosen by how many faces `benchmarks.synthetic` tells from real ones
@@ -21,10 +21,12 @@ _UNWOVEN = 0.5
 # of the side of a patch, standard deviations: what is sharpened is finer than the one, and what is finer than
 # the other goes, since in sharpened skin it would look like print
 _BROAD, _PRINT = 3 / 256, 0.3 / 256
-_GAIN = (0.5, 2.1)  # least and most that finer luma is multiplied by
+_GAIN = (0.5, 1.5)  # least and most that finer luma is multiplied by, each time
+_BEYOND = 4  # levels: how much lighter or darker than all beside it a pixel may become; more is a halo
 # of the source's steepness: generated skin lacks the finest texture, and stronger edges make up for it
 _STEEPER = 1.2
 _FLAT = 0.02  # squared levels a pixel: nothing there to be scaled
+_CELLS = 64  # a side: where that may be sharpened is measured there
 _SOBEL = 8  # what its kernel makes of one level a pixel
 _RIM = 0.04  # of the side: so much at the rim of what is replaced does not count as face
 
@@ -62,18 +64,31 @@ def steepness(rgb: Rgb, core: Mask) -> float:
 
 
 def sharpened(face: Rgb, core: Mask, steep: float) -> Rgb:
-    """The face a little steeper than `steep`, its source's `steepness`; all of one side."""
+    """The face a little steeper than `steep`, its source's `steepness`; all of one side. Its rim stays
+    as it is: it meets what nobody sharpens."""
     raw = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)
     luma = cv2.GaussianBlur(raw, (0, 0), _PRINT * len(raw))
     own = _steepness(luma, core)
     if own < _FLAT or steep < _FLAT:
         return face
     gain = float(np.clip(_STEEPER * np.sqrt(steep / own), *_GAIN))
-    sharp = cv2.addWeighted(luma, gain, _broad(luma), 1 - gain, 0, dtype=cv2.CV_16S)
-    more = cv2.subtract(sharp, raw, dtype=cv2.CV_16S)
+    sharp = _without_halos(cv2.addWeighted(luma, gain, _broad(luma), 1 - gain, 0), luma)
+    more = cv2.multiply(cv2.subtract(sharp, raw, dtype=cv2.CV_16S), _well_inside(core), dtype=cv2.CV_16S)
     # cv2 keeps what the type cannot hold at its ends
     result: Rgb = cv2.add(face, cv2.merge([more, more, more]), dtype=cv2.CV_8U)
     return result
+
+
+def _without_halos(sharp: Channel, luma: Channel) -> Channel:
+    beside = np.ones((3, 3), np.uint8)
+    darkest, lightest = cv2.erode(luma, beside), cv2.dilate(luma, beside)
+    bounded: Channel = cv2.min(cv2.max(sharp, cv2.subtract(darkest, _BEYOND)), cv2.add(lightest, _BEYOND))
+    return bounded
+
+
+def _well_inside(core: Mask) -> Mask:
+    inside: Mask = cv2.resize(well_inside(reduced(core, _CELLS)), core.shape, interpolation=cv2.INTER_LINEAR)
+    return inside
 
 
 def _broad(luma: Channel) -> Channel:

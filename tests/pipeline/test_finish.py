@@ -23,7 +23,7 @@ def grain(blur: float, contrast: float = 40) -> Rgb:
     return rgb
 
 
-@pytest.mark.parametrize(("source_blur", "face_blur"), [(1.5, 3.0), (3.0, 1.5)])
+@pytest.mark.parametrize(("source_blur", "face_blur"), [(1.5, 2.2), (3.0, 1.5)])
 def test_a_face_becomes_about_as_sharp_as_the_one_it_replaces(source_blur: float, face_blur: float) -> None:
     steep, face = steepness(grain(source_blur), CORE), grain(face_blur)
 
@@ -31,6 +31,24 @@ def test_a_face_becomes_about_as_sharp_as_the_one_it_replaces(source_blur: float
         return abs(float(np.log(steepness(rgb, CORE) / steep)))
 
     assert off(sharpened(face, CORE, steep)) < 0.6 * off(face)
+
+
+def test_edges_get_no_halos() -> None:
+    face = np.full((SIDE, SIDE, 3), 80, np.uint8)
+    face[:, SIDE // 2 :] = 170
+    soft: Rgb = cv2.GaussianBlur(face, (0, 0), 2.0)
+    sharp = sharpened(soft, CORE, 4 * steepness(soft, CORE))
+    assert steepness(sharp, CORE) > 1.1 * steepness(soft, CORE)
+    assert sharp.min() >= 80 - finish._BEYOND - 1
+    assert sharp.max() <= 170 + finish._BEYOND + 1
+
+
+def test_the_rim_meets_its_surroundings_as_it_was() -> None:
+    face = grain(3.0)
+    changed = np.abs(sharpened(face, CORE, steepness(grain(1.5), CORE)).astype(int) - face).max(2)
+    assert changed[CORE == 0].max() <= 1
+    assert changed[40:216, [56, 199]].max() <= 1
+    assert changed[100:156, 100:156].max() > 5
 
 
 def test_of_the_hidden_face_its_sharpness_alone_is_read() -> None:
