@@ -47,7 +47,7 @@ def test_the_rim_meets_its_surroundings_as_it_was() -> None:
     face = grain(3.0)
     changed = np.abs(sharpened(face, CORE, steepness(grain(1.5), CORE)).astype(int) - face).max(2)
     assert changed[CORE == 0].max() <= 1
-    assert changed[40:216, [56, 199]].max() <= 1
+    assert changed[40:216, [56, 199]].max() <= 2
     assert changed[100:156, 100:156].max() > 5
 
 
