@@ -20,7 +20,7 @@ import numpy as np
 
 from veilcast.config import Config
 from veilcast.errors import ConfigError
-from veilcast.pipeline.cuts import CutFinder
+from veilcast.pipeline.cuts import CutFinder, small_luma
 from veilcast.pipeline.detect import FaceFinder, open_detector
 from veilcast.pipeline.gate import release
 from veilcast.pipeline.ledger import Ledger
@@ -115,7 +115,7 @@ class Anonymizer:
         if self._finder is None:
             raise ConfigError("an Anonymizer works inside a with block: with Anonymizer() as anonymizer: ...")
         faces = self._finder.find(frame)
-        return Observation(frame.index, frame.time, faces, self._cuts.is_cut(frame))
+        return Observation(frame.index, frame.time, faces, self._cuts.is_cut(small_luma(frame)))
 
     def _covered(self, index: int, tracks: tuple[Track, ...]) -> Rgb:
         frame, own = self._waiting.pop(index)

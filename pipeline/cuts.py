@@ -17,6 +17,8 @@ import numpy as np
 from veilcast.arrays import Float32
 from veilcast.types import Frame, Plane
 
+Small = Float32[np.ndarray, "h w"]  # cells of luma, 0 to 1
+
 GRID = (32, 18)  # cells, width x height
 MAX_LIKENESS = 0.4  # correlation of two pictures above which they show the same
 MIN_CHANGE = 0.05  # mean change of a cell, of the sample range
@@ -29,12 +31,12 @@ class CutFinder:
     """Tells for each frame of a stream, in order, whether a hard cut lies before it."""
 
     def __init__(self) -> None:
-        self._before: Float32[np.ndarray, "h w"] | None = None
+        self._before: Small | None = None
         self._changes: deque[float] = deque(maxlen=MEMORY)
 
-    def is_cut(self, frame: Frame) -> bool:
-        now = small_luma(frame)
-        if float(now.std()) < FLAT:  # a flash, or black between two scenes: judge what comes after it
+    def is_cut(self, now: Small) -> bool:
+        """`now`: the frame's `small_luma`."""
+        if is_flat(now):  # a flash, or black between two scenes: judge what comes after it
             return False
         before, self._before = self._before, now
         if before is None:
@@ -44,17 +46,28 @@ class CutFinder:
         change = float(np.abs(now - before).mean())
         usual = median(self._changes) if self._changes else 0.0
         self._changes.append(change)
-        return change >= MIN_CHANGE and change >= MIN_JUMP * usual and likeness(now, before) <= MAX_LIKENESS
+        return change >= MIN_JUMP * usual and is_another(now, before)
 
 
-def small_luma(frame: Frame) -> Float32[np.ndarray, "h w"]:
+def is_another(now: Small, before: Small) -> bool:
+    """Whether two pictures have nothing in common."""
+    change = float(np.abs(now - before).mean())
+    return change >= MIN_CHANGE and likeness(now, before) <= MAX_LIKENESS
+
+
+def is_flat(small: Small) -> bool:
+    """Whether a picture shows nothing."""
+    return float(small.std()) < FLAT
+
+
+def small_luma(frame: Frame) -> Small:
     """Cell means, 0 to 1, of every few samples: cost does not grow with the picture."""
     width, height = frame.size
     step_x, step_y = max(1, width // (GRID[0] * 4)), max(1, height // (GRID[1] * 4))
     top = np.float32((1 << frame.format.depth) - 1)
     sparse = _sparse(frame, step_x, step_y).astype(np.float32) / top
     grid = GRID if width >= height else GRID[::-1]
-    cells: Float32[np.ndarray, "h w"] = cv2.resize(sparse, grid, interpolation=cv2.INTER_AREA)
+    cells: Small = cv2.resize(sparse, grid, interpolation=cv2.INTER_AREA)
     return cells
 
 
@@ -65,7 +78,7 @@ def _sparse(frame: Frame, step_x: int, step_y: int) -> Plane:
     return samples
 
 
-def likeness(a: Float32[np.ndarray, "h w"], b: Float32[np.ndarray, "h w"]) -> float:
+def likeness(a: Small, b: Small) -> float:
     """Correlation of two small pictures, -1 to 1; 0 where one is flat."""
     x, y = a - a.mean(), b - b.mean()
     norm = float(np.sqrt((x * x).sum() * (y * y).sum()))

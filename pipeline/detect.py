@@ -17,7 +17,7 @@ import numpy as np
 
 from veilcast.config import Detect, Device
 from veilcast.pipeline import tiles
-from veilcast.pipeline.cuts import CutFinder
+from veilcast.pipeline.cuts import CutFinder, small_luma
 from veilcast.pipeline.detectors.candidates import Candidates, Look, joined, nothing, overlaps, suppressed
 from veilcast.pipeline.detectors.network import (
     CENTERFACE,
@@ -28,6 +28,7 @@ from veilcast.pipeline.detectors.network import (
     NetworkDetector,
     kind_of,
 )
+from veilcast.pipeline.novelty import Watch
 from veilcast.pipeline.pixels import picture
 from veilcast.pipeline.schedule import (
     WHOLE_EVERY,
@@ -79,7 +80,7 @@ class FaceFinder:
         self._networks = networks
         self._settings = settings
         self._schedule = Schedule(settings, whole_every)
-        self._cuts = CutFinder()
+        self._cuts, self._watch = CutFinder(), Watch()
         # back to the last thorough one but one at least
         self._lately = deque[Future[Look]](maxlen=min(MEMORY, settings.thorough_every + 2))
 
@@ -124,7 +125,12 @@ class FaceFinder:
                         look.cancel()
 
     def _passes(self, frame: Frame) -> tuple[Pass, ...]:
-        return self._schedule.passes(frame.time, frame.displayed_size, urgent=self._cuts.is_cut(frame))
+        now = small_luma(frame)
+        urgent = self._cuts.is_cut(now) or self._watch.is_foreign(now)
+        passes = self._schedule.passes(frame.time, frame.displayed_size, urgent, self._watch.is_new(now))
+        if passes:
+            self._watch.looked(now)
+        return passes
 
     def _begun(
         self, frame: Frame, passes: Sequence[Pass], submit: Callable[..., Future[Look]]

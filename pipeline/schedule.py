@@ -1,7 +1,8 @@
 """When to look for faces, and how closely: pure rules over time and the size of the picture.
 
 A look costs far more than a frame, and between two looks the tracker knows where a face is, so a
-frame is looked at only every `look_s` seconds. A look has passes: a network over the picture at one
+frame is looked at only every `look_s` seconds, and where it shows what the last look cannot have seen
+(novelty.py). A look has passes: a network over the picture at one
 scale. Which network sees which scale in which look was chosen by benchmarks/recall.py and speed.py.
 """
 
@@ -18,6 +19,10 @@ from veilcast.pipeline.detectors.network import CENTERFACE, YUNET
 DETAIL_PX = 1920 * 1088  # pixels of the picture in which faces of 12 px are found
 COARSE = 2  # how many times smaller each side of the one is in which faces may be large
 SLACK_S = Fraction(2, 1000)  # containers that count in milliseconds round the times of frames
+USUAL_RATE, FIRST_S = (
+    25,
+    1.0,
+)  # frames a second, which a stream is believed to have had so long before it began
 ENLARGED = 1.5  # at most, in a video: neighbouring frames show what one of them hides
 MAX_ENLARGED = 2.0  # where a look has to do alone; more than this shows a network nothing new
 WHOLE_EVERY = 4  # how many thorough looks one sees the whole picture in detail, and not only parts of it
@@ -36,7 +41,8 @@ class Pass:
 
 
 class Schedule:
-    """Tells for each frame, in order, what to do with it. Its state is the time of the last look.
+    """Tells for each frame, in order, what to do with it. Its state is the time of the last look, and how
+    fast frames come: the clock of some cameras counts bursts of them as a moment.
     `whole_every`: see WHOLE_EVERY; 1 = no look sees parts only."""
 
     def __init__(self, settings: Detect, whole_every: int = WHOLE_EVERY) -> None:
@@ -44,12 +50,18 @@ class Schedule:
         self._whole_every = whole_every
         self._last: Fraction | None = None
         self._looks = 0
+        self._start: Fraction | None = None
+        self._frames = self._since = 0  # all of them, and those since the last look
 
-    def passes(self, time: Fraction, size: tuple[int, int], urgent: bool) -> tuple[Pass, ...]:
+    def passes(
+        self, time: Fraction, size: tuple[int, int], urgent: bool, new: bool = False
+    ) -> tuple[Pass, ...]:
         """What to run on the frame at `time`, whose displayed size is `size`; empty = do not look.
-        `urgent`: look whatever the time is, as closely as can be."""
-        if not (urgent or self._is_due(time)):
+        `urgent`: look whatever the time is, as closely as can be; `new`: whatever the time is."""
+        self._frames, self._since = self._frames + 1, self._since + 1
+        if not (urgent or new or self._is_due(time) or self._since >= self._most(time)):
             return ()
+        self._since = 0
         first = urgent or self._last is None
         self._looks = 0 if first else self._looks + 1
         self._last = time
@@ -64,6 +76,13 @@ class Schedule:
         # a clock that jumps back is no reason to wait until it has caught up
         passed = None if self._last is None else time - self._last
         return passed is None or passed < 0 or passed >= Fraction(self._settings.look_s) - SLACK_S
+
+    def _most(self, time: Fraction) -> int:
+        """Frames from one look to the next at the rate at which they came so far."""
+        self._start = time if self._start is None else self._start
+        passed_s = max(float(time - self._start), 0.0) + FIRST_S
+        rate = (self._frames - 1 + FIRST_S * USUAL_RATE) / passed_s
+        return max(1, ceil(self._settings.look_s * rate))
 
 
 def thorough_every(size: tuple[int, int], most: int) -> int:

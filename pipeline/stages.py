@@ -14,10 +14,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from veilcast.config import Config
 from veilcast.errors import ConfigError
 from veilcast.pipeline.cover import NO_FACES, Painter, regions
-from veilcast.pipeline.cuts import CutFinder
+from veilcast.pipeline.cuts import CutFinder, small_luma
 from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.detectors.candidates import Look
 from veilcast.pipeline.encode import Encoder
@@ -150,8 +152,10 @@ def observed(
     trusted = config.cover.on_lost == "hold"
     for frame, look in looked:
         faces, shown = (None, None) if look is None else (look.faces, look.shown)
-        cut = cuts.is_cut(frame)
-        yield frame, Observation(frame.index, frame.time, faces, cut, shown if trusted else None)
+        small = small_luma(frame)
+        cells = np.rint(255 * small).astype(np.uint8)
+        cut, faint = cuts.is_cut(small), shown if trusted else None
+        yield frame, Observation(frame.index, frame.time, faces, cut, faint, cells)
 
 
 def render_file(

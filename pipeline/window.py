@@ -17,7 +17,7 @@ from typing import Protocol
 
 from veilcast.config import Config
 from veilcast.pipeline.aside import Aside
-from veilcast.pipeline.cuts import CutFinder
+from veilcast.pipeline.cuts import CutFinder, small_luma
 from veilcast.pipeline.overload import Level
 from veilcast.pipeline.receive import Arrival
 from veilcast.trackers.base import Observation
@@ -84,7 +84,7 @@ class Window:
     def push(self, arrival: Arrival) -> None:
         """Takes the next picture."""
         frame = arrival.frame
-        if not frame.damaged and self._cuts.is_cut(frame):
+        if not frame.damaged and self._cuts.is_cut(small_luma(frame)):
             self._scene += 1
             self._urgent = True
         self._starts.setdefault(self._scene, frame.time)

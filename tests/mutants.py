@@ -99,6 +99,11 @@ def _no_tail(place: Any) -> Any:
     return mutant
 
 
+def _blind(watch: Any) -> Any:
+    """Sees nothing new."""
+    return type("Blind", (watch,), {"is_new": returns(False)(None), "is_foreign": returns(False)(None)})
+
+
 def _strong_only(associate: Any) -> Any:
     def mutant(self: Any, index: int, time: Any, faces: Any) -> None:
         associate(self, index, time, [face for face in faces if face.score >= self._strong])
@@ -307,8 +312,8 @@ MUTANTS = [
     Mutant("what is seen faintly is nobody", Threat.MISSED, "absence", "trackers.absence:shows",
            returns(False), f"{ABSENCE}:test_something_faint_where_a_face_should_be_keeps_it_covered", (3,)),
     Mutant("where nobody says anything nobody is", Threat.MISSED, "absence", f"{ABSENCE}:Observation",
-           lambda observation: lambda index, time, faces, cut=False, faint=None: observation(
-               index, time, faces, cut, np.empty((0, 4)) if faint is None else faint),
+           lambda observation: lambda index, time, faces, cut=False, faint=None, cells=None: observation(
+               index, time, faces, cut, np.empty((0, 4)) if faint is None else faint, cells),
            f"{ABSENCE}:test_a_look_that_nobody_speaks_for_ends_nothing"),
     Mutant("every detection is taken for a faint one", Threat.MISSED, "absence", "trackers.smoothing:FAINT",
            value(9.0),
@@ -322,6 +327,20 @@ MUTANTS = [
            f"{ONLINE}:test_a_cut_ends_all_tracks"),
     Mutant("cuts are not seen", Threat.MISSED, "cuts", "pipeline.cuts:CutFinder.is_cut", returns(False),
            "tests.pipeline.test_cuts:test_a_hard_cut_is_found_where_it_is"),
+    Mutant("nobody looks between what the clock asks for", Threat.MISSED, "detect",
+           "pipeline.novelty:Watch.is_new", returns(False),
+           "tests.pipeline.test_novelty:test_who_is_there_for_three_frames_is_looked_at"),
+    Mutant("a montage is looked at by the clock", Threat.MISSED, "detect", "pipeline.detect:Watch", _blind,
+           "tests.pipeline.test_novelty:test_every_shot_of_a_rapid_montage_is_looked_at"),
+    Mutant("a look into a flash is a look", Threat.MISSED, "detect", "pipeline.novelty:is_flat",
+           returns(False),
+           "tests.pipeline.test_novelty:test_a_flash_shows_nothing_and_who_looked_into_it_looks_again"),
+    Mutant("bursts of frames count as a moment", Threat.MISSED, "detect", "pipeline.schedule:Schedule._most",
+           returns(1000),
+           "tests.pipeline.test_schedule:test_frames_that_come_in_bursts_are_looked_at_as_often_as_others"),
+    Mutant("a look into a flash speaks for the frames around it", Threat.MISSED, "absence",
+           "trackers.absence:_alike", returns(True),
+           f"{ABSENCE}:test_looks_into_a_flash_say_nothing_of_the_frames_around_it"),
     Mutant("a flash is a cut", Threat.MISSED, "cuts", "pipeline.cuts:FLAT", value(-1.0),
            "tests.pipeline.test_cuts:test_a_flash_and_a_fade_are_no_cuts"),
     Mutant("a stream does not look ahead", Threat.MISSED, "look-ahead",
@@ -399,8 +418,8 @@ MUTANTS = [
     Mutant("people get new ids at a seam", Threat.CROSSED, "passages",
            "pipeline.passages:Passages._names", lambda names: lambda self, again: {},
            "tests.pipeline.test_passages:test_people_keep_their_ids_across_a_seam"),
-    Mutant("nobody looks after a cut", Threat.MISSED, "detect",
-           "pipeline.cuts:CutFinder.is_cut", returns(False),
+    Mutant("nobody looks after a cut", Threat.MISSED, "detect", "pipeline.schedule:Schedule.passes",
+           lambda passes: lambda schedule, time, size, urgent, new=False: passes(schedule, time, size, False),
            "tests.pipeline.test_detect:test_the_first_frame_after_a_cut_is_looked_at"),
     Mutant("the encoder takes a frame without the gate", Threat.FAILED, "encode", "pipeline.encode:SafeFrame",
            value(covering.Covered),

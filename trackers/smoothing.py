@@ -15,7 +15,7 @@ from math import lcm
 
 from veilcast.config import Tracking
 from veilcast.trackers import kalman
-from veilcast.trackers.absence import FAINT, Absence
+from veilcast.trackers.absence import FAINT, Absence, Resemblance
 from veilcast.trackers.assignment import DOUBT_HEADS, apart_heads, hull
 from veilcast.trackers.base import Observation
 from veilcast.trackers.life import CONFIRMED_HITS, Hit, Life, at_border, grown, moved
@@ -187,11 +187,12 @@ def backward(
         if seen.faces is not None:
             scenes.setdefault(segments[n], []).append(n)
     position = {seen.index: n for n, seen in enumerate(observations)}
+    alike = Resemblance(observations)
     for path in paths:
         spans = settings if path.clear else doubtful
         hits = [position[hit.index] for hit in path.hits]
         start = ticks[hits[0]]
-        absent = absence(path, hits, observations, scenes[path.segment], strong)
+        absent = absence(path, hits, observations, scenes[path.segment], strong, alike)
         for n in range(bisect_right(ticks, start - (path.lead_s(spans) + 1) * scale), len(ticks)):
             if segments[n] != path.segment:
                 if segments[n] > path.segment:
@@ -210,7 +211,12 @@ def backward(
 
 
 def absence(
-    path: Path, hits: Sequence[int], observations: Sequence[Observation], looks: Sequence[int], strong: float
+    path: Path,
+    hits: Sequence[int],
+    observations: Sequence[Observation],
+    looks: Sequence[int],
+    strong: float,
+    alike: Resemblance,
 ) -> Absence:
     """Where the path is not, by the looks of its scene. hits, looks: places in `observations`."""
 
@@ -219,7 +225,7 @@ def absence(
         return kalman.box_of(state)
 
     faint = {n: hit.face.score < FAINT * strong for n, hit in zip(hits, path.hits, strict=True)}
-    return Absence(observations, looks, faint, box_at)
+    return Absence(observations, looks, faint, box_at, alike)
 
 
 def unknown(observations: Sequence[Observation], settings: Tracking) -> list[bool]:

@@ -72,7 +72,7 @@ def test_after_a_failed_look_faces_are_covered_where_they_are(monkeypatch: pytes
         return find(finder, frame)
 
     monkeypatch.setattr(FaceFinder, "find", failing)
-    moving = [np.roll(wall if n < 3 else face, 20 * n, axis=1) for n in range(12)]
+    moving = [np.roll(wall if n < 3 else face, 12 * n - 60, axis=1) for n in range(12)]
     safe: list[Rgb] = []
     with Anonymizer(Config(), rate=10, look_ahead_s=0.3) as anonymizer:
         for rgb in moving:
@@ -82,7 +82,7 @@ def test_after_a_failed_look_faces_are_covered_where_they_are(monkeypatch: pytes
     shown = [*range(3), *range(4, 12)]  # all but the one that nobody could look at
     assert len(safe) == len(shown)
     for n, rgb in zip(shown[4:], safe[4:], strict=True):
-        assert is_covered(np.roll(rgb, -20 * n, axis=1)), n
+        assert is_covered(np.roll(rgb, 60 - 12 * n, axis=1)), n
 
 
 def test_pictures_of_one_stream_have_one_size() -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.oracle import Canary, Person, still, walk
 
 from veilcast.config import Limits
-from veilcast.pipeline.cuts import CutFinder
+from veilcast.pipeline.cuts import CutFinder, small_luma
 from veilcast.pipeline.decode import Decoder
 from veilcast.types import Frame, PixelFormat
 
@@ -18,7 +18,7 @@ CLIP = Canary(
 
 def found(frames: Sequence[Frame]) -> list[int]:
     finder = CutFinder()
-    return [n for n, frame in enumerate(frames) if finder.is_cut(frame)]
+    return [n for n, frame in enumerate(frames) if finder.is_cut(small_luma(frame))]
 
 
 def painted(frame: Frame, change: object) -> Frame:
@@ -77,4 +77,4 @@ def test_a_picture_that_changes_its_shape_is_a_cut() -> None:
 def test_cuts_of_real_footage_are_those_that_the_eye_sees(shared: Path, name: str, cuts: list[int]) -> None:
     with Decoder(shared / "videos" / name, Limits()) as decoder:
         finder = CutFinder()
-        assert [frame.index for frame in decoder.frames() if finder.is_cut(frame)] == cuts
+        assert [frame.index for frame in decoder.frames() if finder.is_cut(small_luma(frame))] == cuts

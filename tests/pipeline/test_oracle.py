@@ -19,7 +19,7 @@ from tests.oracle import (
 
 from veilcast.config import Cover, Tracking
 from veilcast.pipeline.cover import regions
-from veilcast.pipeline.cuts import CutFinder
+from veilcast.pipeline.cuts import CutFinder, small_luma
 from veilcast.pipeline.gate import release
 from veilcast.pipeline.ledger import Ledger
 from veilcast.trackers.base import Observation
@@ -41,7 +41,7 @@ def observed(canary: Canary, detector: ScriptedDetector) -> list[Observation]:
     """What the tracker is told, cuts found in the pictures."""
     cuts = CutFinder()
     return [
-        replace(observation, cut=cuts.is_cut(canary.frame(observation.index)))
+        replace(observation, cut=cuts.is_cut(small_luma(canary.frame(observation.index))))
         for observation in detector.observations()
     ]
 

@@ -1,6 +1,6 @@
 """When looks that see nothing end a cover, and when they do not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -16,6 +16,8 @@ SIZE = (640, 360)
 RATE = 25
 EVERY = 4  # frames from look to look
 NOTHING: Boxes = np.empty((0, 4), np.float32)
+LIT = np.random.default_rng(0).integers(40, 160, (18, 32)).astype(np.uint8)
+WHITE = np.full((18, 32), 255, np.uint8)
 
 
 def box(x: float, side: float = 40) -> Box:
@@ -33,23 +35,34 @@ def covered(
     speed: float = 0,
     astray: Mapping[int, float] = {},
     cut: int | None = None,
+    white: Collection[int] = (),
 ) -> list[int]:
     """The frames of 120 in which a face is covered that looks see in the frames `seen`, in those of `faintly`
     hardly, at x = 100 + speed * frame or where it is `astray`. shown: what every look, or one look each,
-    could take for a face."""
+    could take for a face. white: frames of a flash, in which there is nothing to be seen."""
     frames = []
     for n in range(120):
         if n % EVERY and n != cut:
-            frames.append(Observation(n, Fraction(n, RATE), None))
+            frames.append(Observation(n, Fraction(n, RATE), None, cells=WHITE if n in white else LIT))
             continue
         face = Face(box(astray.get(n, 100 + speed * n)), 0.25 if n in faintly else 0.9)
         told = shown.get(n, NOTHING) if isinstance(shown, Mapping) else shown
-        frames.append(Observation(n, Fraction(n, RATE), (face,) if n in seen else (), n == cut, told))
+        cells = WHITE if n in white else LIT
+        frames.append(Observation(n, Fraction(n, RATE), (face,) if n in seen else (), n == cut, told, cells))
     return [n for n, tracks in enumerate(smooth(frames, Tracking(), SIZE, strong=0.33)) if tracks]
 
 
 def test_cover_reaches_from_a_detection_to_the_looks_beside_it_that_see_nothing_and_no_farther() -> None:
     assert covered(range(40, 61, EVERY)) == list(range(37, 64))
+
+
+def test_looks_into_a_flash_say_nothing_of_the_frames_around_it() -> None:
+    """At a press call every second look may see nothing but white."""
+    flashes = [48, 52, 60]
+    seen = [n for n in range(40, 77, EVERY) if n not in flashes]
+    around = set(range(37, 76)) - set(flashes)
+    assert set(covered(seen, white=flashes)) >= around
+    assert not set(covered(seen)) >= around
 
 
 def test_a_look_that_nobody_speaks_for_ends_nothing() -> None:
