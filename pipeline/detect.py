@@ -90,7 +90,11 @@ class FaceFinder:
 
     def find(self, frame: Frame) -> tuple[Face, ...] | None:
         """The faces in `frame`, boxes in displayed pixels; None = it was not looked at."""
-        look = self._begun(frame, self._passes(frame), at_once)
+        try:
+            look = self._begun(frame, self._passes(frame), at_once)
+        except Exception:
+            self._schedule.failed()
+            raise
         return None if look is None else look.result().faces
 
     def still(self, frame: Frame) -> tuple[Face, ...]:

@@ -24,10 +24,10 @@ class LiveFinder(FaceFinder):
         super().__init__(networks, settings, whole_every=1)
         self.level = Level.FULL
 
-    def find(self, frame: Frame, urgent: bool = False) -> tuple[Face, ...] | None:
+    def find(self, frame: Frame, urgent: bool = False, new: bool = False) -> tuple[Face, ...] | None:
         """The faces in `frame`, boxes in displayed pixels; None = it was not looked at. The schedule is the
-        finder's, cuts are seen by whoever asks: not every frame comes by here."""
-        passes = self._schedule.passes(frame.time, frame.displayed_size, urgent)
+        finder's, cuts and what is new are seen by whoever asks: not every frame comes by here."""
+        passes = self._schedule.passes(frame.time, frame.displayed_size, urgent, new)
         if passes and self.level >= Level.SCALES:
             lighter = lightest_passes if self.level >= Level.STEPS else light_passes
             passes = lighter(frame.displayed_size)

@@ -72,6 +72,10 @@ class Schedule:
             return quick_passes(size, near=(self._looks - number) % min(LIGHT_EVERY, self._whole_every) != 0)
         return thorough_passes(size, near=number % self._whole_every != 0)
 
+    def failed(self) -> None:
+        """The look that was asked for came to nothing: the next frame is looked at as the first one is."""
+        self._last = None
+
     def _is_due(self, time: Fraction) -> bool:
         # a clock that jumps back is no reason to wait until it has caught up
         passed = None if self._last is None else time - self._last

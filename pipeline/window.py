@@ -17,7 +17,8 @@ from typing import Protocol
 
 from veilcast.config import Config
 from veilcast.pipeline.aside import Aside
-from veilcast.pipeline.cuts import CutFinder, small_luma
+from veilcast.pipeline.cuts import CutFinder, Small, small_luma
+from veilcast.pipeline.novelty import Watch
 from veilcast.pipeline.overload import Level
 from veilcast.pipeline.receive import Arrival
 from veilcast.trackers.base import Observation
@@ -30,8 +31,9 @@ class Finder(Protocol):
 
     level: Level
 
-    def find(self, frame: Frame, urgent: bool = False) -> tuple[Face, ...] | None:
-        """The faces in a frame; None = it is too early for another look, unless it is urgent."""
+    def find(self, frame: Frame, urgent: bool = False, new: bool = False) -> tuple[Face, ...] | None:
+        """The faces in a frame; None = it is too early for another look, unless it is urgent or shows what
+        nobody has seen."""
         ...
 
 
@@ -51,6 +53,8 @@ class Seen:
 class _Waiting:
     arrival: Arrival
     scene: int
+    small: Small | None  # None for a damaged one
+    new: bool  # it shows what the look before it cannot have seen
 
 
 class Window:
@@ -67,7 +71,7 @@ class Window:
         self.finder, self.size = finder, size
         self._live, self._aside, self._now_s = config.live, aside, now_s
         self._reach = Fraction(str(config.tracking.lead_s))
-        self._cuts = CutFinder()
+        self._cuts, self._watch = CutFinder(), Watch()
         self._waiting: deque[_Waiting] = deque()
         self._looks: deque[tuple[int, Fraction]] = deque()  # scene and time of each look near the window
         self._looked = -1  # the newest frame that was looked at
@@ -84,26 +88,29 @@ class Window:
     def push(self, arrival: Arrival) -> None:
         """Takes the next picture."""
         frame = arrival.frame
-        if not frame.damaged and self._cuts.is_cut(small_luma(frame)):
+        small = None if frame.damaged else small_luma(frame)
+        if small is not None and self._cuts.is_cut(small):
             self._scene += 1
             self._urgent = True
+        new = small is not None and (self._watch.is_foreign(small) or self._watch.is_new(small))
         self._starts.setdefault(self._scene, frame.time)
-        self._waiting.append(_Waiting(arrival, self._scene))
+        self._waiting.append(_Waiting(arrival, self._scene, small, new))
         self.look()
 
     def look(self) -> None:
         """Asks about a picture, if nobody is looking. To be called again with every answer."""
         if self._aside.is_busy or self._left or (chosen := self._choice()) is None:
             return
-        frame, scene = chosen.arrival.frame, chosen.scene
+        frame, scene, new = chosen.arrival.frame, chosen.scene, chosen.new
         self._offered, urgent, self._urgent = frame.index, self._urgent or self._ended, False
         self._aside.give(
-            lambda: self.finder.find(frame, urgent=urgent), lambda faces: self._found(frame, scene, faces)
+            lambda: self.finder.find(frame, urgent=urgent, new=new),
+            lambda faces: self._found(chosen, scene, faces),
         )
 
     def _choice(self) -> _Waiting | None:
-        """The newest picture, but not so far from the last look that those between are near neither: they may
-        all have come at once."""
+        """The newest picture, that shows something new where any does, but not so far from the last look that
+        those between are near neither: they may all have come at once."""
         sound = [w for w in self._waiting if not w.arrival.frame.damaged]
         new = [w for w in sound if w.arrival.frame.index > self._offered]
         if not new:  # at the end the last picture is looked at, whatever was said of it before
@@ -113,7 +120,7 @@ class Window:
         if not self._looks:
             return new[0]
         near = [w for w in new if w.arrival.frame.time - self._looks[-1][1] <= self._reach]
-        return near[-1] if near else new[0]
+        return ([w for w in near if w.new] or near)[-1] if near else new[0]
 
     def due(self) -> Iterator[Seen]:
         """The pictures whose time has come, oldest first."""
@@ -146,8 +153,11 @@ class Window:
         self._waiting.clear()
         return left
 
-    def _found(self, frame: Frame, scene: int, faces: tuple[Face, ...] | None) -> None:
+    def _found(self, looked: _Waiting, scene: int, faces: tuple[Face, ...] | None) -> None:
+        frame = looked.arrival.frame
         if faces is not None and not self._left:
+            if looked.small is not None:
+                self._watch.looked(looked.small)
             self._looked = frame.index
             self._looks.append((scene, frame.time))
             self._tracks.look(Observation(frame.index, frame.time, faces), scene)

@@ -50,7 +50,7 @@ class KnowingFinder:
 
     def warm(self, frame: Frame) -> None: ...
 
-    def find(self, frame: Frame, urgent: bool = False) -> tuple[Face, ...] | None:
+    def find(self, frame: Frame, urgent: bool = False, new: bool = False) -> tuple[Face, ...] | None:
         self.levels.add(self.level)
         self._looks += 1
         time.sleep(self.wait_s)

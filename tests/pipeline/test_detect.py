@@ -256,6 +256,21 @@ def test_few_frames_are_held_while_looks_are_slow() -> None:
     found.close()  # type: ignore[attr-defined]
 
 
+def test_after_a_look_that_failed_the_next_frame_is_looked_at() -> None:
+    class Hiccup(BrightSpot):
+        def candidates(self, rgb: Rgb, thresh: float) -> Candidates:
+            if len(self.pictures) == 0:
+                self.pictures.append(rgb)
+                raise EngineError("no")
+            return super().candidates(rgb, thresh)
+
+    eyes = finder(Detect(look_s=0.4), Hiccup(CENTERFACE), BrightSpot(YUNET))
+    with pytest.raises(EngineError):
+        eyes.find(frame(0))
+    assert eyes.find(frame(1))
+    assert eyes.find(frame(2)) is None
+
+
 def test_what_a_network_raises_is_raised_and_not_taken_for_an_empty_picture() -> None:
     class Broken(BrightSpot):
         def candidates(self, rgb: Rgb, thresh: float) -> Candidates:

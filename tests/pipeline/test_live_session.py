@@ -114,7 +114,7 @@ def test_a_camera_that_changes_its_size_is_shown_at_the_first_size(units: Path, 
 
         def warm(self, frame: object) -> None: ...
 
-        def find(self, frame, urgent=False):  # type: ignore[no-untyped-def]
+        def find(self, frame, urgent=False, new=False):  # type: ignore[no-untyped-def]
             return (self.large if frame.size == (480, 360) else self.small).find(frame)
 
     with served(units) as first, running(first.url("cam"), record, finder=Either) as run:

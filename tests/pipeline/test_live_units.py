@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.live_media import CLIP, write_file
-from tests.oracle import Canary, Person, ScriptedDetector, leaks, misses, walk
+from tests.oracle import Canary, Person, ScriptedDetector, leaks, misses, still, walk
 
 from veilcast.config import Config, Cover, Limits, Live, overlay
 from veilcast.errors import PrivacyTripped, StreamLost
@@ -39,7 +39,7 @@ class Scripted:
     def __init__(self, detector: ScriptedDetector) -> None:
         self.level, self._detector = Level.FULL, detector
 
-    def find(self, frame: Frame, urgent: bool = False) -> tuple[Face, ...] | None:
+    def find(self, frame: Frame, urgent: bool = False, new: bool = False) -> tuple[Face, ...] | None:
         return self._detector.find(frame.index)
 
 
@@ -128,6 +128,15 @@ def test_a_picture_behind_a_look_waits_for_the_next_one(enters: int) -> None:
     found = seen(canary, ScriptedDetector(canary), late=4)
     by_index = {item.arrival.frame.index: item for item in found}
     assert all(by_index[n].tracks and not by_index[n].late for n in range(enters, 30))
+
+
+@pytest.mark.parametrize("enters", range(17, 24))
+def test_who_is_there_for_a_moment_between_two_live_looks_is_covered(enters: int) -> None:
+    """Looks take five pictures each; somebody is there for three, whenever that is."""
+    canary = Canary([Person(1, still(170, 120, 90), from_s=enters / 25, until_s=(enters + 2.5) / 25)], 40)
+    by_index = {item.arrival.frame.index: item for item in seen(canary, ScriptedDetector(canary), late=4)}
+    shown = [by_index[n] for n in range(enters, enters + 3)]
+    assert all(item.late or item.tracks or not item.known for item in shown)
 
 
 def test_pictures_far_from_any_look_on_one_side_are_not_known() -> None:
