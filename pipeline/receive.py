@@ -36,7 +36,7 @@ SOUNDS = "aac,aac_latm,mp3,mp3float,mp2,opus,pcm_alaw,pcm_mulaw,pcm_s16be,pcm_s1
 STRICT = {"err_detect": "explode", "threads": "1"}  # frame threads would each hold a frame back
 LOW_DELAY = 1 << 19  # AV_CODEC_FLAG_LOW_DELAY
 SOUND_RATE = 48_000
-UNSOUND_S = 15.0  # with pictures but no sound one, after which the connection is given up
+UNHEALTHY_S = 15.0  # with pictures but no healthy one, after which the connection is given up
 
 # demuxer (None = the content decides among the containers), containers, protocols
 OPENED: dict[Kind, tuple[str | None, str, str]] = {
@@ -110,7 +110,7 @@ class Receiver:
         self._clock, self._start_s, self.next_index = clock, start_s, first_index
         self._on_sound = on_sound
         self._suspect = True  # until the first clean key frame
-        self._sound_s = time.monotonic()  # of the last sound picture
+        self._healthy_s = time.monotonic()  # of the last healthy picture
         self._resampler = av.AudioResampler(format="fltp", layout="stereo", rate=SOUND_RATE)
         with translated(address, "connecting"):
             self._container = av.open(
@@ -196,7 +196,7 @@ class Receiver:
         with translated(self.address, "reading"):
             wanted = [s for s in (self._stream, self._sound) if s is not None]
             for packet in self._container.demux(wanted):
-                self._check_sound()
+                self._check_healthy()
                 if packet.size == 0:
                     continue
                 if packet.stream.index == self._stream.index:
@@ -219,8 +219,8 @@ class Receiver:
         for picture in decoded:
             yield self._arrival(picture, arrived_s)
 
-    def _check_sound(self) -> None:
-        if time.monotonic() - self._sound_s > UNSOUND_S:
+    def _check_healthy(self) -> None:
+        if time.monotonic() - self._healthy_s > UNHEALTHY_S:
             raise StreamLost(f"{self.address} sends nothing that can be shown")
 
     def _arrival(self, picture: av.VideoFrame, arrived_s: float) -> Arrival:
@@ -231,7 +231,7 @@ class Receiver:
         elif picture.key_frame:
             self._suspect = False
         if not self._suspect:
-            self._sound_s = arrived_s
+            self._healthy_s = arrived_s
         self._check_size(picture.width, picture.height)
         picture, damaged = self._planar(picture), self._suspect
         planes = views(picture, layout := pixel_format(picture.format.name))
