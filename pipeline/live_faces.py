@@ -19,7 +19,7 @@ from veilcast.pipeline.studio import Studio
 from veilcast.types import Frame, Track
 
 TRIES = 6  # looks at a track before it stays solid
-REMEMBERED = 200  # people that a new persona keeps away from
+REMEMBERED = 200  # people that a new persona keeps away from, and tracks that looks are counted of
 
 
 class LiveFaces:
@@ -42,11 +42,17 @@ class LiveFaces:
         lost: the process is to be replaced."""
         if not tracks:
             return NO_FACES
-        if len(self._studio.known) > REMEMBERED:
-            self._studio.forget([track.id for track in tracks])
+        self._forget([track.id for track in tracks])
         with suppress(VeilcastError, ValueError, StopIteration, np.linalg.LinAlgError):
             self._meet(frame, tracks)  # who could not be met is covered solid
         return self._studio.next_painters(frame, tracks, hurry=level >= Level.STEPS)
+
+    def _forget(self, present: Sequence[int]) -> None:
+        """Whoever has gone, once there are many: a camera may run for months without another connection."""
+        if len(self._studio.known) > REMEMBERED:
+            self._studio.forget(present)
+        if len(self._tries) > REMEMBERED:
+            self._tries = {track: self._tries[track] for track in present if track in self._tries}
 
     def _meet(self, frame: Frame, tracks: Sequence[Track]) -> None:
         """Issues a persona to one new person a frame, so that a crowd does not stop the stream."""
