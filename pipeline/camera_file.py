@@ -23,14 +23,16 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from veilcast.config import Config
+from veilcast.config import Config, Section
 from veilcast.errors import ConfigError
 from veilcast.pipeline.addresses import Address, Secret, parse_input, parse_output, read_credentials
 from veilcast.pipeline.live_job import Camera
+
+S = TypeVar("S", bound=Section)
 
 OWN = {"name", "in", "in_credentials", "out", "out_credentials", "preview"}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -133,10 +135,21 @@ def _output(text: str, login: Secret | None, path: Path) -> Address:
 
 
 def _with_paths(config: Config, path: Path) -> Config:
-    zones = config.zones
-    if zones.endswith(".toml") and not zones.startswith("/"):
-        return config.model_copy(update={"zones": str(path.parent / zones)})
-    return config
+    """Every file that settings name, as seen from the folder of `path`. Zones may be one, or polygons."""
+    settings = _from_folder(config, path.parent)
+    if settings.zones.endswith(".toml"):
+        return settings.model_copy(update={"zones": str(path.parent / settings.zones)})
+    return settings
+
+
+def _from_folder(section: S, folder: Path) -> S:
+    found: dict[str, object] = {}
+    for name, value in section:
+        if isinstance(value, Path):
+            found[name] = folder / value
+        elif isinstance(value, Section):
+            found[name] = _from_folder(value, folder)
+    return section.model_copy(update=found)
 
 
 def _login(table: dict[str, Any], key: str, path: Path) -> Secret | None:

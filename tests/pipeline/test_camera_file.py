@@ -1,0 +1,46 @@
+"""cameras.toml as it is read: what it names, and from where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from veilcast.pipeline.camera_file import Site, load
+
+CAMERA = '[[camera]]\nname = "door"\nin = "clip.mp4"\nout = "out/"\n'
+
+
+def site(folder: Path, settings: str = "", camera: str = "") -> Site:
+    """As read from a file in `folder`."""
+    (folder / "out").mkdir(parents=True)
+    (folder / "cameras.toml").write_text(f"{settings}\n{CAMERA}{camera}")
+    return load(folder / "cameras.toml")
+
+
+SYNTHETIC = 'model = "models/site"\nidentity_key_file = "site.key"\n'
+
+
+@pytest.mark.parametrize("of_all", [True, False])
+def test_all_that_a_file_names_lies_in_its_own_folder(of_all: bool, tmp_path: Path) -> None:
+    """Wherever the command is called: a service runs in /, and its file lies elsewhere."""
+    settings = f'zones = "zones.toml"\n[synthetic]\n{SYNTHETIC}'
+    folder = tmp_path / "site"
+    if of_all:
+        read = site(folder, settings)
+    else:
+        read = site(folder, camera=settings.replace("[synthetic]", "[camera.synthetic]"))
+    (camera,) = read.cameras
+    assert camera.source.path == str(folder / "clip.mp4")
+    assert camera.outputs[0].path == str(folder / "out")
+    assert camera.config.zones == str(folder / "zones.toml")
+    assert camera.config.synthetic.model == folder / "models/site"
+    assert camera.config.synthetic.identity_key_file == folder / "site.key"
+
+
+def test_what_is_named_from_the_root_stays_and_so_do_polygons(tmp_path: Path) -> None:
+    settings = 'zones = "0,0 9,0 9,9"\n[synthetic]\nmodel = "/srv/model"\n'
+    (camera,) = site(tmp_path / "site", settings).cameras
+    assert camera.config.synthetic.model == Path("/srv/model")
+    assert camera.config.synthetic.identity_key_file is None
+    assert camera.config.zones == "0,0 9,0 9,9"
