@@ -50,7 +50,9 @@ class SharedGenerator:
         while not self._stop.is_set():
             start_s = time.monotonic()
             self.restarts += 1
-            self._once()
+            # the border of the thread: what could not be started is tried again; faces are solid meanwhile
+            with contextlib.suppress(Exception):
+                self._once()
             wait_s = FIRST_S if time.monotonic() - start_s > LASTED_S else min(2 * wait_s, MOST_S)
             self._stop.wait(wait_s)
 

@@ -24,6 +24,7 @@ from veilcast.pipeline.ladder import Ladder
 from veilcast.pipeline.live_job import Camera
 from veilcast.pipeline.processes import start
 from veilcast.pipeline.supervise import resident_bytes
+from veilcast.pipeline.worker import internal
 
 Json = dict[str, Any]
 OnEvent = Callable[[str, Json], None]
@@ -52,7 +53,7 @@ class Keeper:
         self._size: list[int] | None = None
         self._state = ""
         self.restarts = 0
-        self.ended = False
+        self.ended = self._over = False
         self.error: VeilcastError | None = None  # the last one
         self._thread = threading.Thread(target=self._run, name=f"keeper {camera.name}", daemon=True)
 
@@ -73,12 +74,21 @@ class Keeper:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    @property
+    def failed(self) -> VeilcastError | None:
+        """Why nobody keeps the camera any more, though it was not stopped and no file came to its end; None =
+        all is well."""
+        if self.ended or self._stop.is_set() or not self._over:
+            return None
+        return self.error or WorkerDied(f"nobody watches over {self.camera.name} any more; start it anew")
+
     def status(self) -> Json:
         """Plain values without any secret."""
         with self._lock:
             process, said, said_s = self._process, dict(self._said), self._said_s
             before = {name: counter.copy() for name, counter in self._before.items()}
         pid = process.pid if process else None
+        error = self.error or self.failed
         for name, counter in before.items():
             said[name] = dict(counter + Counter(said.get(name, {})))
         return said | {
@@ -89,27 +99,38 @@ class Keeper:
             "memory_bytes": resident_bytes(pid) if pid else 0,
             "age_s": None if said_s is None else round(time.monotonic() - said_s, 2),
             "restarts": self.restarts,
-            "alarm": self._ladder.ended,
-            "error": str(self.error) if self.error else "",
+            "alarm": self._is_alarming,
+            "error": str(error) if error else "",
         }
 
     def _public_state(self, said: Json) -> str:
         if self.ended:
             return ENDED
-        return "fault" if self._ladder.ended else str(said.get("state", "starting"))
+        return "fault" if self._is_alarming else str(said.get("state", "starting"))
+
+    @property
+    def _is_alarming(self) -> bool:
+        return self._ladder.ended or self.failed is not None
 
     # -- the thread
 
     def _run(self) -> None:
-        while not self._stop.is_set():
-            held = self._ladder.ended
-            try:
-                self._serve(held)
-                self.ended = not held
-                if self.ended or self._stop.is_set():
-                    return self._tell("ended")
-            except VeilcastError as error:
-                self._failed(error, held)
+        try:
+            while not (self.ended or self._stop.is_set()):
+                self._keep(self._ladder.ended)
+        finally:
+            self._over = True
+
+    def _keep(self, held: bool) -> None:
+        try:
+            self._serve(held)
+            self.ended = not held
+            if self.ended or self._stop.is_set():
+                self._tell("ended")
+        except VeilcastError as error:
+            self._failed(error, held)
+        except Exception as error:  # noqa: BLE001 (the border of the thread: no camera is left alone)
+            self._failed(VeilcastError(internal(error)), held)
 
     def _failed(self, error: VeilcastError, held: bool) -> None:
         if self._stop.is_set():
@@ -150,7 +171,12 @@ class Keeper:
 
     @contextlib.contextmanager
     def _child(self, held: bool) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-        worker = start(PROGRAM)
+        try:
+            worker = start(PROGRAM)
+        except OSError as error:  # no memory, descriptor or process is left: there may be some in a while
+            raise WorkerDied(
+                f"no process could be started for {self.camera.name}: {error.strerror}; give it more room"
+            ) from None
         process = worker.process
         job = {"camera": self.camera.to_json(), "size": self._size, "slate": held}
         try:
@@ -210,7 +236,8 @@ class Keeper:
             raise WorkerDied(f"the process of {self.camera.name} grew beyond {most >> 20} MiB")
 
     def _tell(self, event: str, **facts: object) -> None:
-        self._on_event(event, {"camera": self.camera.name, **facts})
+        with contextlib.suppress(Exception):  # a log that cannot be written ends no camera
+            self._on_event(event, {"camera": self.camera.name, **facts})
 
 
 def _error(name: str, text: str) -> VeilcastError:

@@ -165,7 +165,7 @@ def _serve(
             time.sleep(0.2)
             if (changed := again.look()) is not None:
                 _apply(changed, cameras)
-        failed = [keeper.error for keeper in cameras.keepers if not keeper.ended and keeper.error]
+        failed = [error for keeper in cameras.keepers if (error := keeper.failed)]
     if failed:
         raise failed[0]
 
