@@ -31,6 +31,7 @@ class Cameras:
             wanted = {camera.name: self._sharing(camera) for camera in cameras}
             gone = [k for n, k in self._keepers.items() if wanted.get(n) != k.camera]
             self._end(gone)
+            self.generators.keep({camera.generator for camera in wanted.values()})
             for name, camera in wanted.items():
                 if name not in self._keepers:
                     self._keepers[name] = keeper = Keeper(camera, self._on_event)
@@ -39,9 +40,12 @@ class Cameras:
     def _sharing(self, camera: Camera) -> Camera:
         """All that draw faces with the same model ask one process for them."""
         config = camera.config
-        if config.cover.replacewith != "synthetic" or config.synthetic.model is None:
+        if config.cover.replacewith != "synthetic":
             return camera
-        return replace(camera, generator=self.generators.at(config.synthetic.model, config.device))
+        from veilcast.pipeline.studio import built_in  # heavy, and most draw no faces
+
+        model = config.synthetic.model or built_in()
+        return replace(camera, generator=self.generators.at(model, config.device))
 
     def status(self) -> list[dict[str, Any]]:
         return [keeper.status() for keeper in list(self._keepers.values())]

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from veilcast.config import Device
@@ -102,21 +103,27 @@ class Generators:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="vc-gen-")
         self._shared: dict[tuple[Path, Device], SharedGenerator] = {}
+        self._made = 0
 
     def at(self, model: Path, device: Device = "cpu") -> Path:
         """The socket of the generator of this model; it is started where there is none yet."""
         key = model.absolute(), device
         if key not in self._shared:
-            made = SharedGenerator(key[0], Path(self._folder.name) / f"{len(self._shared)}.sock", device)
-            self._shared[key] = made
+            made = SharedGenerator(key[0], Path(self._folder.name) / f"{self._made}.sock", device)
+            self._shared[key], self._made = made, self._made + 1
             made.start()
         return self._shared[key].path
+
+    def keep(self, wanted: Collection[Path | None]) -> None:
+        """Ends all but those at these sockets."""
+        for key, one in list(self._shared.items()):
+            if one.path not in wanted:
+                self._shared.pop(key).stop()
 
     @property
     def shared(self) -> tuple[SharedGenerator, ...]:
         return tuple(self._shared.values())
 
     def close(self) -> None:
-        for one in self._shared.values():
-            one.stop()
+        self.keep(())
         self._folder.cleanup()
