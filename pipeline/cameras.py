@@ -12,6 +12,7 @@ from veilcast.errors import ConfigError
 from veilcast.pipeline.generators import Generators
 from veilcast.pipeline.keeper import Keeper, OnEvent
 from veilcast.pipeline.live_job import Camera
+from veilcast.pipeline.recordings import check_new
 
 
 class Cameras:
@@ -24,10 +25,11 @@ class Cameras:
         self._lock = threading.Lock()
 
     def apply(self, cameras: Sequence[Camera]) -> None:
-        """These and no others. Raises ConfigError where two cameras share a name or an output; then
-        nothing has changed."""
+        """These and no others. Raises ConfigError where two cameras share a name or an output, OutputExists
+        where a recording that is new here would find its name taken; then nothing has changed."""
         check(cameras)
         with self._lock:
+            self._check_recordings(cameras)
             wanted = {camera.name: self._sharing(camera) for camera in cameras}
             gone = [k for n, k in self._keepers.items() if wanted.get(n) != k.camera]
             self._end(gone)
@@ -36,6 +38,13 @@ class Cameras:
                 if name not in self._keepers:
                     self._keepers[name] = keeper = Keeper(camera, self._on_event)
                     keeper.start()
+
+    def _check_recordings(self, cameras: Sequence[Camera]) -> None:
+        """What is already being recorded goes on under the next number."""
+        known = {address for keeper in self._keepers.values() for address in keeper.camera.outputs}
+        for address in (address for camera in cameras for address in camera.outputs):
+            if address not in known:
+                check_new(address)
 
     def _sharing(self, camera: Camera) -> Camera:
         """All that draw faces with the same model ask one process for them."""

@@ -29,6 +29,7 @@ class Shown:
     size: tuple[int, int]
     arrived_s: float | None = None
     carrier: Any = None  # the decoder's picture, where captions are kept
+    is_guess: bool = False  # a card before the camera has told its size
 
 
 class Outlet:
@@ -109,6 +110,8 @@ class Outlet:
                 self._broken(f"{self.output.address} failed ({type(error).__name__})")
 
     def _write(self, shown: Shown) -> None:
+        if shown.is_guess and self.output.address.kind == "file":
+            return  # the camera's own size would begin a second file
         if not self._ready(shown):
             self.lost += 1
             return
@@ -142,5 +145,7 @@ class Outlet:
     def _close(self, whole: bool) -> None:
         publisher, self._publisher = self._publisher, None
         if publisher is not None:
-            with suppress(NotWritable):
+            try:
                 publisher.close(whole)
+            except NotWritable as error:
+                self.told = str(error)

@@ -114,7 +114,7 @@ class Program:
         pts = max(round((now_s - self._start_s) * TICKS), self._last + CARD_TICKS)
         self._card_s = now_s
         self._stats.slate(self._reason)
-        self._send(Shown(Card(pts, self._reason, size), pts, size))
+        self._send(Shown(Card(pts, self._reason, size), pts, size, is_guess=self._size is None))
 
     def _send(self, shown: Shown) -> None:
         if self._mixer is not None:

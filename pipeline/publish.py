@@ -6,7 +6,6 @@ What goes in is a `SafeFrame` or a `Card`; a card holds no pixels, it is drawn h
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from collections.abc import Iterator
@@ -30,6 +29,7 @@ from veilcast.pipeline.codecs import pixel_format
 from veilcast.pipeline.files import part_of
 from veilcast.pipeline.gate import SafeFrame
 from veilcast.pipeline.mixer import Mixer
+from veilcast.pipeline.recordings import claimed, keep
 from veilcast.pipeline.slates import Card, luma
 from veilcast.types import Frame
 
@@ -101,8 +101,13 @@ class Publisher:
         self._sound_start: int | None = None
         self._sound_frames = 0
         self._final: Path | None = None
-        with translated(output.address):
-            self._open()
+        self._pictures = 0  # written
+        try:
+            with translated(output.address):
+                self._open()
+        except BaseException:
+            self._drop_empty()
+            raise
 
     def _open(self) -> None:
         answers(self.output.address, self.output.live.connect_s)
@@ -133,9 +138,9 @@ class Publisher:
             name += "?pkt_size=1316"
         return name, MUXERS[address.kind]
 
-    def _part(self, final: Path) -> tuple[str, str]:
-        self._final = final
-        return f"file:{part_of(final)}", FILES[final.suffix.lower()]
+    def _part(self, target: Path) -> tuple[str, str]:
+        self._final = claimed(target)
+        return f"file:{part_of(self._final)}", FILES[target.suffix.lower()]
 
     def _options(self, muxer: str) -> dict[str, str]:
         options = {"max_interleave_delta": "300000"}  # microseconds that one stream waits for another
@@ -196,6 +201,7 @@ class Publisher:
             for packet in self._video.encode(picture):
                 self._out.mux(packet)
             self._sing(pts)
+        self._pictures += 1
 
     def _kind(self, pts: int) -> int:
         """1 = a key frame is due, 0 = as the encoder likes."""
@@ -241,19 +247,18 @@ class Publisher:
                         for packet in stream.encode(None):
                             self._out.mux(packet)
                 self._out.close()
-                if self._final is not None and self._last >= 0:
-                    _keep(self._final)
+                if self._final is not None and self._pictures:
+                    keep(self._final)
         except NotWritable:
             if whole:
                 raise
+        finally:
+            self._drop_empty()
 
-
-def _keep(final: Path) -> None:
-    """The finished file under its own name, on the disk."""
-    part = part_of(final)
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.rename(final)
+    def _drop_empty(self) -> None:
+        """A disk that is full would get one such file for each try."""
+        if self._final is not None and not self._pictures:
+            part_of(self._final).unlink(missing_ok=True)
 
 
 def _fitted(size: tuple[int, int], most: int | None) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from veilcast.config import Config
 from veilcast.pipeline import cover as covering
 from veilcast.pipeline import gate, ledger
 from veilcast.pipeline.decode import codec_name
+from veilcast.pipeline.files import part_of
 from veilcast.pipeline.schedule import ENLARGED
 from veilcast.pipeline.shapes import Whole
 from veilcast.pipeline.stretch import Stretch
@@ -61,6 +62,7 @@ FILES = "tests.pipeline.test_oracle_files"
 OUTPUTS = "tests.pipeline.test_files"
 PARTS = "tests.pipeline.test_live_parts"
 UNITS = "tests.pipeline.test_live_units"
+RECORDINGS = "tests.pipeline.test_recordings"
 PEERS = "tests.pipeline.test_live_peers"
 SEGMENTS = "tests.pipeline.test_segments"
 STORES = "tests.pipeline.test_stores"
@@ -505,6 +507,15 @@ MUTANTS = [
            f"{OUTPUTS}:test_an_output_appears_only_when_it_is_committed"),
     Mutant("what is read may be written over", Threat.KILLED, "outputs", "pipeline.api:check_apart",
            returns(None), "tests.pipeline.test_api:test_detections_never_replace_their_video"),
+    Mutant("a recording is written over the one before", Threat.KILLED, "outputs", "pipeline.publish:claimed",
+           lambda claimed: lambda target: target,
+           f"{RECORDINGS}:test_a_recording_that_breaks_goes_on_in_another_file"),
+    Mutant("a killed process's recording is written over", Threat.KILLED, "outputs",
+           "pipeline.publish:claimed", lambda claimed: lambda target: target,
+           f"{RECORDINGS}:test_what_a_killed_process_left_is_not_written_over"),
+    Mutant("a recording replaces a file", Threat.KILLED, "outputs", "pipeline.publish:keep",
+           lambda keep: lambda path: part_of(path).rename(path),
+           f"{RECORDINGS}:test_a_file_that_appeared_meanwhile_is_not_replaced"),
     Mutant("a half-written file stays", Threat.KILLED, "outputs", "pipeline.files:_same_file",
            returns(False), f"{OUTPUTS}:test_an_abandoned_output_leaves_nothing"),
     Mutant("segments are joined whatever is missing", Threat.KILLED, "segments",

@@ -11,7 +11,7 @@ VeilcastError                 1
 │   ├── InputTooLarge        14   beyond the limits on pixels, rate, streams, duration, bytes
 │   └── StreamLost           15   a live stream cannot be reached, or ended
 ├── OutputError
-│   ├── OutputExists         20   and --overwrite was not given
+│   ├── OutputExists         20   and --overwrite was not given; a camera's recording never replaces anything
 │   ├── NotWritable          21   folder missing or read-only
 │   ├── DiskFull             22
 │   └── VerificationFailed   23   what was written does not decode to what was meant

@@ -10,6 +10,7 @@ import pytest
 from tests.live_session import CALM
 
 from veilcast.config import overlay
+from veilcast.errors import OutputExists
 from veilcast.pipeline.addresses import parse_input, parse_output
 from veilcast.pipeline.cameras import Cameras
 from veilcast.pipeline.generators import SharedGenerator
@@ -82,3 +83,23 @@ def test_a_generator_is_ended_with_the_last_camera_that_draws_with_it(
         cameras.apply([camera("b", tmp_path, **{"synthetic.model": site}), a])
         assert running == {site, built_in()}
         assert len(set(sockets(cameras))) == 2
+
+
+def recording(name: str, target: Path, crf: int = 23) -> Camera:
+    asked = overlay(CALM, {"live.crf": crf})
+    return Camera(name, parse_input("rtsp://127.0.0.1/cam"), (parse_output(str(target)),), asked)
+
+
+def test_a_recording_that_is_new_replaces_nothing_and_one_that_goes_on_may(
+    running: set[Path], tmp_path: Path
+) -> None:
+    """Settings are changed while a recording runs: it goes on under another number, and is not refused for
+    what it wrote itself."""
+    with Cameras() as cameras:
+        cameras.apply([recording("a", tmp_path / "a.mkv")])
+        (tmp_path / "a.mkv").touch()
+        (tmp_path / "b.mkv").touch()
+        cameras.apply([recording("a", tmp_path / "a.mkv", crf=30)])
+        with pytest.raises(OutputExists, match=r"b\.mkv exists"):
+            cameras.apply([recording("b", tmp_path / "b.mkv")])
+        assert [keeper.camera.name for keeper in cameras.keepers] == ["a"]
