@@ -2,6 +2,7 @@
 
     [service]
     listen = "127.0.0.1:8080"         # health, metrics, preview
+    hosts = ["cameras.example"]       # names that it answers to, besides that address and localhost
     [live]
     max_latency_s = 0.5               # for all cameras
     [[camera]]
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,15 +38,18 @@ S = TypeVar("S", bound=Section)
 
 OWN = {"name", "in", "in_credentials", "out", "out_credentials", "preview"}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9_.-]+|\[?[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*\]?")
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What a file asks for. `listen`: (host, port) of the service, None = none."""
+    """What a file asks for. `listen`: (host, port) of the service, None = none. `hosts`: names that it
+    answers to, besides its address."""
 
     cameras: tuple[Camera, ...]
     config: Config
     listen: tuple[str, int] | None = None
+    hosts: tuple[str, ...] = ()
 
 
 def load(path: Path, previews: Path | None = None, models: Path | None = None) -> Site:
@@ -61,7 +66,7 @@ def load(path: Path, previews: Path | None = None, models: Path | None = None) -
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise ConfigError(f"{path}: cameras are [[camera]] tables")
     cameras = [_camera(t, n, values, path, previews, models) for n, t in enumerate(tables, 1)]
-    return Site(tuple(cameras), shared, _listen(service, path))
+    return Site(tuple(cameras), shared, *_service(service, path))
 
 
 def validated(values: dict[str, Any], where: str) -> Config:
@@ -81,10 +86,20 @@ def parse_listen(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _listen(service: Any, path: Path) -> tuple[str, int] | None:
-    if not isinstance(service, dict) or set(service) - {"listen"}:
-        raise ConfigError(f'{path}: [service] holds listen = "HOST:PORT" and nothing else')
-    return parse_listen(str(service["listen"])) if "listen" in service else None
+def parse_hosts(names: Sequence[str]) -> tuple[str, ...]:
+    """Names or addresses without a port; *.NAME and * stand for many. Raises ConfigError."""
+    for name in names:
+        if not HOST.fullmatch(name):
+            raise ConfigError(f'"{name}" is not a host\'s name or address, such as cameras.example')
+    return tuple(names)
+
+
+def _service(service: Any, path: Path) -> tuple[tuple[str, int] | None, tuple[str, ...]]:
+    hosts: Any = service.get("hosts", []) if isinstance(service, dict) else None
+    if not _is_texts(hosts) or set(service) - {"listen", "hosts"}:
+        raise ConfigError(f'{path}: [service] holds listen = "HOST:PORT" and hosts = ["NAME"], nothing else')
+    listen = parse_listen(str(service["listen"])) if "listen" in service else None
+    return listen, parse_hosts(hosts)
 
 
 def _camera(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from veilcast.errors import ConfigError
 from veilcast.pipeline.camera_file import Site, load
 
 CAMERA = '[[camera]]\nname = "door"\nin = "clip.mp4"\nout = "out/"\n'
@@ -44,3 +45,18 @@ def test_what_is_named_from_the_root_stays_and_so_do_polygons(tmp_path: Path) ->
     assert camera.config.synthetic.model == Path("/srv/model")
     assert camera.config.synthetic.identity_key_file is None
     assert camera.config.zones == "0,0 9,0 9,9"
+
+
+def test_names_that_the_service_answers_to(tmp_path: Path) -> None:
+    names = ("a.example", "*.b", "10.0.0.1", "fd00::1", "*")
+    read = site(tmp_path, f'[service]\nlisten = "[::]:80"\nhosts = {list(names)}\n')
+    assert read.listen == ("::", 80)
+    assert read.hosts == names
+
+
+@pytest.mark.parametrize(
+    "hosts", ['"a.example"', '["http://a.example"]', '["a:80"]', '["a.*"]', "[1]", '[""]']
+)
+def test_what_is_no_name_of_a_service_is_one_sentence(hosts: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"not a host's name|\[service\] holds"):
+        site(tmp_path, f"[service]\nhosts = {hosts}\n")

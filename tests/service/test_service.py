@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from tests.live_session import wait_until
 pytest.importorskip("fastapi", reason="the extra `live` is not installed")
 pytest.importorskip("httpx", reason="fastapi's test client needs httpx")
 
+import uvicorn
 from fastapi.testclient import TestClient
 
+from veilcast.errors import ConfigError
 from veilcast.service import health
 from veilcast.service.server import build, serving
 
@@ -35,7 +38,7 @@ WELL: dict[str, Any] = {
 
 
 def client(*cameras: dict[str, Any], previews: Path | None = None) -> TestClient:
-    return TestClient(build(lambda: cameras, previews))
+    return TestClient(build(lambda: cameras, previews), "http://localhost:8080")
 
 
 def test_ready_is_a_right_answer_not_long_ago() -> None:
@@ -112,6 +115,63 @@ def test_it_listens_and_stops() -> None:
         answer.close()
     with pytest.raises(OSError, match=r"."):
         socket.create_connection(("127.0.0.1", port), timeout=2)
+
+
+@pytest.mark.parametrize("path", ["/status", "/", "/hls/door/live.m3u8", "/metrics"])
+def test_a_page_whose_name_leads_here_reads_nothing(path: str, tmp_path: Path) -> None:
+    """DNS rebinding: a browser on this machine asks for a stranger's name, and gets here."""
+    (tmp_path / "door").mkdir()
+    (tmp_path / "door" / "live.m3u8").write_text("#EXTM3U\n")
+    here = client(WELL, previews=tmp_path)
+    for host in ("attacker.example", "attacker.example:8080", "localhost.attacker.example", ""):
+        answer = here.get(path, headers={"Host": host})
+        assert answer.status_code == 400
+        assert "camera" not in answer.text
+    for host in ("localhost", "127.0.0.1:8080", "[::1]:8080"):
+        assert here.get(path, headers={"Host": host}).status_code == 200
+
+
+def test_it_answers_to_its_own_address_and_to_names_that_are_given() -> None:
+    def asked(port: int, host: str) -> int:
+        request = urllib.request.Request(f"http://127.0.0.2:{port}/status", headers={"Host": host})
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    with serving(("127.0.0.2", 0), lambda: [WELL], None, ["cameras.example", "*.site.example"]) as port:
+        told = {
+            host: asked(port, host)
+            for host in ("127.0.0.2", "cameras.example", "a.site.example", "b.example")
+        }
+    assert list(told.values()) == [200, 200, 200, 400]
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_service_that_does_not_start_is_told(ends: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(server: uvicorn.Server, sockets: object = None) -> None:
+        while not (ends or server.should_exit):
+            time.sleep(0.01)
+
+    monkeypatch.setattr(uvicorn.Server, "run", run)
+    monkeypatch.setattr("veilcast.service.server.STARTED_WITHIN_S", 0.2)
+    with pytest.raises(ConfigError, match="does not start"), serving(("127.0.0.1", 0), lambda: [], None):
+        pytest.fail("nobody serves")
+
+
+def test_more_connections_than_it_holds_are_told_to_come_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("veilcast.service.server.MOST_CONNECTIONS", 3)
+    with serving(("127.0.0.1", 0), lambda: [WELL], None) as port:
+        idle = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(3)]
+        try:
+            time.sleep(0.5)  # until they are taken
+            with pytest.raises(urllib.error.HTTPError) as caught:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=20)
+            assert caught.value.code == 503
+        finally:
+            for one in idle:
+                one.close()
 
 
 def test_the_page_shows_the_covered_picture_in_a_browser(tmp_path: Path) -> None:

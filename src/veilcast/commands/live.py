@@ -45,6 +45,10 @@ def live(
     listen: Annotated[
         str | None, typer.Option("--listen", help="HOST:PORT of health, metrics and the preview page.")
     ] = None,
+    hosts: Annotated[
+        list[str] | None,
+        typer.Option("--host", help="Name that it answers to besides that address; may be given again."),
+    ] = None,
     replacewith: option.Replace = None,
     mask_scale: option.MaskScale = None,
     thresh: option.Thresh = None,
@@ -87,11 +91,12 @@ def live(
         if source is not None:
             logins = (credentials, out_credentials)
             site = _one(source, outputs or [], logins, config, listen, changes, previews, models)
-            _serve(site, None, previews, models)
+            _serve(_named(site, hosts), None, previews, models)
         elif config is not None:
             if outputs or any(value is not None for value in changes.values()):
                 raise ConfigError("with cameras in --config, their outputs and settings belong there too")
-            _serve(_site(config, listen, previews, models), config, previews, models, listen)
+            site = _named(_site(config, listen, previews, models), hosts)
+            _serve(site, config, previews, models, listen)
         else:
             raise ConfigError("name a camera with --in and an output with --out, or cameras with --config")
 
@@ -140,6 +145,14 @@ def _site(config: Path, listen: str | None, previews: Path | None, models: Path 
     if not site.cameras:
         raise ConfigError(f"{config} has no [[camera]]; name one with --in and --out")
     return replace(site, listen=parse_listen(listen)) if listen else site
+
+
+def _named(site: Site, hosts: list[str] | None) -> Site:
+    from dataclasses import replace
+
+    from veilcast.pipeline.camera_file import parse_hosts
+
+    return replace(site, hosts=(*site.hosts, *parse_hosts(hosts or [])))
 
 
 def _serve(
@@ -238,5 +251,5 @@ def _service(site: Site, cameras: Cameras, previews: Path | None) -> Iterator[No
         return
     from veilcast.service.server import serving
 
-    with serving(site.listen, cameras.status, previews):
+    with serving(site.listen, cameras.status, previews, site.hosts):
         yield
