@@ -33,6 +33,7 @@ from veilcast.trt_engines.open import open_engine, open_together
 from veilcast.types import Frame, Track
 
 BUILT_IN = "small"
+ROLES = ("landmarks478", "dlib", "faceres")  # third-party weights that faces are looked at with
 
 Open = Callable[[ModelFile], Engine]
 
@@ -85,7 +86,7 @@ class Studio:
         model = settings.model or built_in()
         with ExitStack() as stack:
             self._model = stack.enter_context(GeneratorModel(model, open_network, shared))
-            wanted = [models.file(role) for role in ("landmarks478", "dlib", "faceres")]
+            wanted = [models.file(role) for role in ROLES]
             meshes, dlib, faceres = open_together(wanted, open_network, stack)
             self._meshes = MeshFinder(meshes)
             self._recognisers = (
