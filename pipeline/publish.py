@@ -29,7 +29,7 @@ from veilcast.pipeline.codecs import pixel_format
 from veilcast.pipeline.files import part_of
 from veilcast.pipeline.gate import SafeFrame
 from veilcast.pipeline.mixer import Mixer
-from veilcast.pipeline.recordings import claimed, keep
+from veilcast.pipeline.recordings import SURVIVING, claimed, keep
 from veilcast.pipeline.slates import Card, luma
 from veilcast.types import Frame
 
@@ -144,6 +144,7 @@ class Publisher:
 
     def _options(self, muxer: str) -> dict[str, str]:
         options = {"max_interleave_delta": "300000"}  # microseconds that one stream waits for another
+        options |= SURVIVING.get(muxer, {})
         if muxer == "rtsp":
             timeout_us = round(min(self.output.live.connect_s, HEADER_S) * 1_000_000)
             options |= {"rtsp_transport": "tcp", "timeout": str(timeout_us)}

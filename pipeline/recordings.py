@@ -12,6 +12,13 @@ from veilcast.errors import NotWritable, OutputExists
 from veilcast.pipeline.addresses import Address
 from veilcast.pipeline.files import part_of
 
+# options by muxer: what a killed process leaves lacks its last second at most, and MP4 that was ended is
+# as any other
+SURVIVING = {
+    "matroska": {"cluster_time_limit": "900"},
+    "mp4": {"movflags": "hybrid_fragmented+frag_keyframe"},
+    "mov": {"movflags": "hybrid_fragmented+frag_keyframe"},
+}
 _CLAIM = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 

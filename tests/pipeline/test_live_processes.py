@@ -88,6 +88,20 @@ def test_a_camera_whose_process_is_killed_and_stopped_is_back_and_shows_nobody(
     assert unredacted(lumas) == []
 
 
+def test_what_was_recorded_into_one_file_is_there_after_its_process_was_killed(
+    units: Path, tmp_path: Path
+) -> None:
+    with served(units) as server, kept(camera(server.url("cam"), tmp_path / "rec.mkv")) as keeper:
+        until(keeper, lambda s: s["counts"].get("pictures out", 0) > 50, "a recording")
+        os.kill(keeper.status()["pid"], signal.SIGKILL)
+        until(keeper, lambda s: s["restarts"] == 1 and s["state"] == "live", "the picture")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rec-0001.mkv", "rec.mkv.part"]
+    before, after = decoded(tmp_path / "rec.mkv.part"), decoded(tmp_path / "rec-0001.mkv")
+    assert sum(n is not None for n in shown(before)) > 20
+    assert any(n is not None for n in shown(after))
+    assert unredacted(before + after) == []
+
+
 def test_the_ladder_ends_in_a_held_slate_and_an_alarm(tmp_path: Path) -> None:
     """Weights that are not there: no restart can mend it, and the output shows the slate all the same."""
     (tmp_path / "models").mkdir()
