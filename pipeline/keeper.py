@@ -175,7 +175,8 @@ class Keeper:
             worker = start(PROGRAM)
         except OSError as error:  # no memory, descriptor or process is left: there may be some in a while
             raise WorkerDied(
-                f"no process could be started for {self.camera.name}: {error.strerror}; give it more room"
+                f"no process could be started for {self.camera.name}: {error.strerror}; "
+                "free memory, or raise the limits on processes and open files"
             ) from None
         process = worker.process
         job = {"camera": self.camera.to_json(), "size": self._size, "slate": held}
