@@ -207,9 +207,9 @@ def test_a_clock_that_jumps_to_and_fro_shows_nobody(film: Path, tmp_path: Path) 
 
 
 def test_a_bad_peer_is_told_without_end_and_without_its_words(tmp_path: Path) -> None:
-    with running("rtsp://127.0.0.1:9/nothing", tmp_path / "out.ts") as run:
+    with running("rtsp://127.0.0.1:9/nothing", tmp_path) as run:
         run.until(lambda status: "failed" in status["told"], "a failure is told")
         wait_until(lambda: run.session.outlets[0].is_open, "the slate is on air")
         status = run.session.status()
     assert status["state"] == "connecting"
-    assert numbers(decoded(tmp_path / "out.ts")) == []
+    assert numbers(decoded(*tmp_path.iterdir())) == []
