@@ -12,7 +12,7 @@ import numpy as np
 
 from veilcast.pipeline.cuts import Small, is_another, is_flat
 
-NEW = 0.125  # mean difference of a part from all around there, of the sample range
+NEW = 0.15  # mean difference of a part from all around there, of the sample range
 PART = 3  # cells a side
 AROUND = 2  # cells in each direction
 

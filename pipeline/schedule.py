@@ -57,10 +57,11 @@ class Schedule:
         self, time: Fraction, size: tuple[int, int], urgent: bool, new: bool = False
     ) -> tuple[Pass, ...]:
         """What to run on the frame at `time`, whose displayed size is `size`; empty = do not look.
-        `urgent`: look whatever the time is, as closely as can be; `new`: whatever the time is."""
+        `urgent`: look whatever the time is, as closely as can be; `new`: look for what is large enough to be
+        seen as new, besides what the time asks for."""
         self._frames, self._since = self._frames + 1, self._since + 1
-        if not (urgent or new or self._is_due(time) or self._since >= self._most(time)):
-            return ()
+        if not (urgent or self._is_due(time) or self._since >= self._most(time)):
+            return quick_passes(size, near=True) if new else ()
         self._since = 0
         first = urgent or self._last is None
         self._looks = 0 if first else self._looks + 1
