@@ -12,7 +12,8 @@ import numpy as np
 
 from veilcast.pipeline.cuts import Small, is_another, is_flat
 
-NEW = 0.15  # mean difference of a part from all around there, of the sample range
+NEW = 0.09  # mean difference of a part from all around there, of the sample range
+SOFT = 0.6  # cells, standard deviation: texture that moves by less than a cell is no difference
 PART = 3  # cells a side
 AROUND = 2  # cells in each direction
 
@@ -24,6 +25,7 @@ class Watch:
         self._seen: Small | None = None
 
     def looked(self, at: Small) -> None:
+        """`at`: the frame's `small_luma`, as all that is asked about."""
         self._seen = at
 
     def is_foreign(self, now: Small) -> bool:
@@ -44,6 +46,7 @@ class Watch:
 
 def novelty(now: Small, seen: Small) -> float:
     """How much the part differs that is least like anything around its place, 0 to 1 (block matching)."""
+    now, seen = (cv2.GaussianBlur(cells, (0, 0), SOFT) for cells in (now, seen))
     there = _differences(now, seen)
     if float(there.max()) < NEW:  # as it mostly is: nothing has even moved
         return float(there.max())
