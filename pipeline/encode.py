@@ -43,6 +43,7 @@ from veilcast.pipeline.containers import (
 from veilcast.pipeline.decode import Decoder, codec_name
 from veilcast.pipeline.expected import Expected, can_be_entered, plain
 from veilcast.pipeline.gate import SafeFrame
+from veilcast.pipeline.headers import bare_header
 from veilcast.pipeline.nvenc import on_card
 from veilcast.pipeline.priority import give_back_real_time
 from veilcast.pipeline.streams import SourceStream, StreamFate, fate, kept_tags, side_fate
@@ -56,6 +57,7 @@ MUX_BITEXACT = 1 << 10  # AVFMT_FLAG_BITEXACT
 IN_FIELDS = (1 << 18) | (1 << 29)  # AV_CODEC_FLAG_INTERLACED_DCT | AV_CODEC_FLAG_INTERLACED_ME
 QSCALE = 1 << 1  # AV_CODEC_FLAG_QSCALE
 NO_TEXT = b"\0\0"  # the gap between two subtitles of an mp4, which the muxer fills itself
+KEPT_BESIDE = ("skip_samples", "jp_dual_mono", "webvtt_identifier", "webvtt_settings", "mpegts_stream_id")
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
 RANGES = {None: 0, False: 1, True: 2}  # AVColorRange
 
@@ -218,6 +220,7 @@ class Encoder:
     def _mux_copies(self, packets: Iterable[av.Packet[Any]]) -> None:
         for packet in packets:
             if self._begins(packet) and (packet.size > 2 or bytes(packet) != NO_TEXT):
+                packet = alone(packet)
                 packet.stream = self._copies[packet.stream.index]
                 self._out.mux(packet)
 
@@ -311,26 +314,43 @@ class Encoder:
     def _add(self, stream: Any) -> StreamFate:
         """Plans one stream of the source: what becomes of it, and why."""
         names = str(stream.disposition.name).split("|")
-        seen = SourceStream(stream.index, stream.type, codec_name(stream), names, stream.metadata)
+        content = stream.data if stream.type == "attachment" else b""
+        seen = SourceStream(stream.index, stream.type, codec_name(stream), names, stream.metadata, content)
         verdict = fate(seen, self._decoder.stream.index, self._settings.audio == "keep")
         if not verdict.kept or stream.index == self._decoder.stream.index:
             return replace(verdict, reason=self._video_reason()) if verdict.kept else verdict
         try:
-            if not holds(self._muxer, verdict.codec):
-                raise ValueError
-            copy = self._out.add_stream_from_template(stream)
-        except (ValueError, av.error.FFmpegError):
-            why = f"a {self._muxer} file cannot hold {verdict.codec}"
+            copy = self._copy(stream, verdict)
+        except UnsupportedMedia as error:
             if verdict.kind == "audio":
-                raise UnsupportedMedia(
-                    f"{why} sound; write to a .mkv or .mp4 file, or give --audio drop"
-                ) from None
-            return replace(verdict, kept=False, reason=why)
+                raise
+            return replace(verdict, kept=False, reason=str(error).partition(";")[0])
         copy.metadata.clear()
         copy.metadata.update(kept_tags(stream.metadata))
         copy.disposition = stream.disposition
         self._copies[stream.index] = copy
         return verdict
+
+    def _copy(self, stream: Any, verdict: StreamFate) -> Any:
+        """The stream of the output that takes the packets of one of the source. Raises UnsupportedMedia."""
+        what = f"{verdict.codec} {'sound' if verdict.kind == 'audio' else verdict.kind}"
+        try:
+            header = bare_header(verdict.codec, getattr(stream.codec_context, "extradata", None) or b"")
+        except ValueError:
+            raise UnsupportedMedia(
+                f"the header of the {what} holds what cannot be checked; give --audio drop"
+            ) from None
+        try:
+            if not holds(self._muxer, verdict.codec):
+                raise ValueError
+            copy = self._out.add_stream_from_template(stream)
+        except (ValueError, av.error.FFmpegError):
+            raise UnsupportedMedia(
+                f"a {self._muxer} file cannot hold {what}; write to a .mkv or .mp4 file, or give --audio drop"
+            ) from None
+        if copy.codec_context is not None:
+            copy.codec_context.extradata = header or None
+        return copy
 
     def _video_reason(self) -> str:
         family, why = self.choice.family, self.choice.reason
@@ -342,6 +362,21 @@ def bare(packet: av.Packet[Any]) -> av.Packet[Any]:
     """The packet as it comes out of a segment on the disk: not marked as disposable, which a muxer would
     note and nobody can set again."""
     return packed(bytes(packet), packet.pts, packet.is_keyframe) if packet.is_disposable else packet
+
+
+def alone(packet: av.Packet[Any]) -> av.Packet[Any]:
+    """A packet of a copied track without what its container tied to it, which can hold anything: a matroska
+    file's additions to a block, tags. What is cut off a sound's ends, and where a subtitle stands, stay."""
+    sides = list(packet.iter_sidedata())
+    kept = [side for side in sides if side.data_type in KEPT_BESIDE]
+    if len(kept) == len(sides):
+        return packet
+    copy = packed(bytes(packet), packet.pts, packet.is_keyframe)
+    copy.dts, copy.duration, copy.time_base = packet.dts, packet.duration, packet.time_base
+    copy.stream = packet.stream
+    for side in kept:
+        copy.set_sidedata(side)
+    return copy
 
 
 def packed(data: bytes, pts: int | None, key: bool) -> av.Packet[Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 # of a stream; of the container's own none. A timecode is carried apart
 KEPT_TAGS = ("language", "title", "filename", "mimetype")
 FONT_TYPES = ("font", "truetype", "opentype")
+FONT_BEGINNINGS = (b"\0\1\0\0", b"true", b"OTTO", b"ttcf", b"wOFF", b"wOF2")
 DROPPED_DATA = {
     "scte_35": "cue points: the muxer cannot mark them as such",
     "klv": "KLV metadata can hold positions",
@@ -58,6 +59,7 @@ class SourceStream:
     codec: str
     dispositions: Collection[str]
     metadata: Mapping[str, str]
+    content: bytes = b""  # of an attachment
 
 
 def fate(stream: SourceStream, main: int, keep_audio: bool) -> StreamFate:
@@ -74,8 +76,7 @@ def _judge(stream: SourceStream, main: int, keep_audio: bool) -> tuple[bool, str
     if stream.kind == "subtitle":
         return True, "copied"
     if stream.kind == "attachment":
-        font = any(word in stream.metadata.get("mimetype", "") for word in FONT_TYPES)
-        return font, "font, copied" if font else "attachments can hold pictures"
+        return _judge_attachment(stream.metadata.get("mimetype", ""), stream.content)
     if stream.metadata.get("timecode") is not None or stream.codec == "tmcd":
         return False, "timecode track: written anew from its value"
     return False, DROPPED_DATA.get(stream.codec, "data that cannot be checked")
@@ -87,6 +88,19 @@ def _judge_video(stream: SourceStream, main: int) -> tuple[bool, str]:
     if any(name in stream.dispositions for name in DROPPED_PICTURES):
         return False, "attached picture or thumbnail: not anonymised"
     return False, "extra video stream: not anonymised"
+
+
+def _judge_attachment(mimetype: str, content: bytes) -> tuple[bool, str]:
+    if not any(word in mimetype for word in FONT_TYPES):
+        return False, "attachments can hold pictures"
+    if not is_font(content):
+        return False, "not the font that it says it is"
+    return True, "font, copied"
+
+
+def is_font(content: bytes) -> bool:
+    """Whether a file begins as TrueType, OpenType, a collection of them or WOFF does."""
+    return content.startswith(FONT_BEGINNINGS)
 
 
 def side_fate(main: int, kind: str, encoder: str) -> StreamFate:

@@ -58,6 +58,7 @@ DETECT = "tests.pipeline.test_detect"
 TILES = "tests.pipeline.test_tiles"
 GATE = "tests.pipeline.test_gate"
 LEDGER = "tests.pipeline.test_ledger"
+HEADERS = "tests.pipeline.test_headers"
 FILES = "tests.pipeline.test_oracle_files"
 OUTPUTS = "tests.pipeline.test_files"
 PARTS = "tests.pipeline.test_live_parts"
@@ -454,6 +455,14 @@ MUTANTS = [
            f"{FILES}:test_a_second_video_stream_with_uncovered_faces_does_not_leave"),
     Mutant("all tags of a stream are written again", Threat.SECRETS, "streams", "pipeline.encode:kept_tags",
            value(dict), f"{FILES}:test_names_and_positions_do_not_leave"),
+    Mutant("the header of a track is copied as it is", Threat.SECRETS, "streams",
+           "pipeline.encode:bare_header", lambda bare: lambda codec, header: header,
+           f"{HEADERS}:test_comments_and_pictures_in_a_vorbis_header_do_not_leave"),
+    Mutant("what is tied to a packet is copied with it", Threat.SECRETS, "streams", "pipeline.encode:alone",
+           lambda alone: lambda packet: packet,
+           f"{HEADERS}:test_what_is_tied_to_a_sounds_packets_does_not_leave"),
+    Mutant("an attachment is believed to be a font", Threat.SECRETS, "streams", "pipeline.streams:is_font",
+           returns(True), f"{HEADERS}:test_a_picture_that_calls_itself_a_font_does_not_leave"),
     Mutant("a reason quotes an exception", Threat.SECRETS, "gate", f"{GATE}:release", _quoting,
            f"{GATE}:test_what_the_cover_cannot_do_leaves_as_a_slate"),
     Mutant("a live frame that nobody looked at is clean", Threat.MISSED, "window",

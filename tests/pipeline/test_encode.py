@@ -204,7 +204,8 @@ def test_frames_are_stored_in_order_where_there_is_no_time_before_zero() -> None
 def test_every_stream_has_a_fate_and_a_reason(
     kind: str, codec: str, dispositions: list[str], tags: dict[str, str], kept: bool
 ) -> None:
-    verdict = fate(SourceStream(3, kind, codec, dispositions, tags), main=0, keep_audio=True)
+    stream = SourceStream(3, kind, codec, dispositions, tags, b"\0\1\0\0 as a font begins")
+    verdict = fate(stream, main=0, keep_audio=True)
     assert verdict.kept is kept
     assert verdict.reason
 

@@ -411,7 +411,7 @@ def test_attachments_with_pictures_do_not_leave_but_fonts_do(tmp_path: Path) -> 
         stream = out.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         out.add_attachment("cover.jpg", "image/jpeg", b"CANARY-cover")
-        out.add_attachment("a.ttf", "application/x-truetype-font", b"FONT-bytes")
+        out.add_attachment("a.ttf", "application/x-truetype-font", b"\0\1\0\0FONT-bytes")
         for i in range(3):
             out.mux(stream.encode(picture(i, "yuv420p", (96, 64))))
         out.mux(stream.encode(None))
