@@ -139,6 +139,7 @@ class Decoder:
         self.light = hdr.light(mastering, side_data(self.first, "CONTENT_LIGHT_LEVEL"))
         self.info = self._describe()
         self._same = (self.first.width, self.first.height, self.first.format.name)
+        self._aspect = self.stream.codec_context.sample_aspect_ratio
 
     def __enter__(self) -> Self:
         return self
@@ -236,6 +237,8 @@ class Decoder:
         info = self.info
         if (decoded.width, decoded.height, decoded.format.name) != self._same:
             decoded, damaged = self._misfit(decoded, index), True
+        if not damaged:
+            self._check_shown_alike(decoded, index)
         decoded.pts, decoded.time_base = pts, info.time_base
         planes, there = self._samples(decoded)
         if self._retain:
@@ -268,6 +271,18 @@ class Decoder:
                 f"{decoded.width}x{decoded.height} {decoded.format.name} at frame {index}; split it there"
             )
         return self._blank(None)
+
+    def _check_shown_alike(self, decoded: av.VideoFrame, index: int) -> None:
+        """Of what an encoder is told once for all frames. Progressive frames among interlaced ones are usual,
+        and coded in fields lose nothing; fields coded as a frame would be lost."""
+        aspect = self.stream.codec_context.sample_aspect_ratio
+        if aspect != self._aspect:
+            change = f"its sample aspect ratio from {self._aspect or 1} to {aspect or 1}"
+        elif decoded.interlaced_frame and not self.interlaced:
+            change = "from progressive to interlaced"
+        else:
+            return
+        raise UnsupportedMedia(f"{self.source} changes {change} at frame {index}; split it there")
 
     def _blank(self, pts: int | None) -> av.VideoFrame:
         if not hasattr(self, "first"):

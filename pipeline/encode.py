@@ -355,7 +355,8 @@ class Encoder:
     def _video_reason(self) -> str:
         family, why = self.choice.family, self.choice.reason
         quality = f" at {family.quality} {family.default:g}" if family.quality else ""
-        return f"anonymised, encoded by {family.encoder}{quality}" + (f" ({why})" if why else "")
+        fields = ", every frame in fields" if self._decoder.interlaced and family.interlaced else ""
+        return f"anonymised, encoded by {family.encoder}{quality}{fields}" + (f" ({why})" if why else "")
 
 
 def bare(packet: av.Packet[Any]) -> av.Packet[Any]:

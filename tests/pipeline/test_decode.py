@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from tests.media import Clip, picture
-from tests.pipeline.round_trip import samples
+from av.video.codeccontext import VideoCodecContext
+from tests.media import INTERLACED, Clip, picture
+from tests.pipeline.round_trip import carry_over, samples
 
 from veilcast.config import Limits
 from veilcast.errors import (
@@ -189,29 +191,69 @@ def test_orientation_reads_all_eight_display_matrices(turns: int, mirrored: bool
     assert orientation(tuple(int(v) for v in matrix)) == Orientation(turns, mirrored)
 
 
+def joined(path: Path, *parts: Clip) -> Path:
+    """Clips of 12 frames, one after the other in one stream of an MPEG-TS."""
+    with av.open(str(path), "w", container_options={"mpegts_copyts": "1"}) as out:
+        stream = out.add_mux_stream(av.Codec(parts[0].encoder, "w").canonical_name, width=96, height=96)
+        stream.time_base = Fraction(1, 90000)
+        for number, part in enumerate(parts):
+            context = VideoCodecContext.create(part.encoder, "w")
+            assert isinstance(context, VideoCodecContext)
+            context.width, context.height, context.pix_fmt = *part.size, part.pix_fmt
+            context.time_base, context.max_b_frames = Fraction(1, 25), 0
+            context.sample_aspect_ratio = part.aspect or Fraction(1)
+            if part.field_order > 1:
+                context.flags, context.field_order = context.flags | INTERLACED, part.field_order
+            pictures: list[av.VideoFrame | None] = [picture(i, part.pix_fmt, part.size) for i in range(12)]
+            for i, shown in enumerate([*pictures, None]):
+                if shown is not None:
+                    shown.pts, shown.time_base = i, Fraction(1, 25)
+                for packet in context.encode(shown):
+                    packet.pts = packet.dts = 3600 * (100 + 12 * number + (packet.pts or 0))
+                    packet.time_base, packet.stream = Fraction(1, 90000), stream
+                    out.mux(packet)
+    return path
+
+
+MPEG2 = Clip(encoder="mpeg2video", size=(96, 96))
+
+
 def test_a_size_that_changes_in_mid_stream_is_refused_or_slated(tmp_path: Path) -> None:
-    path = tmp_path / "a.ts"
-    parts = []
-    for size, start in (((96, 64), 0), ((64, 48), 12)):
-        part = tmp_path / f"{start}.ts"
-        with av.open(str(part), "w", container_options={"mpegts_copyts": "1"}) as out:
-            stream = out.add_stream("mpeg2video", rate=25)
-            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
-            stream.codec_context.time_base = Fraction(1, 25)
-            for i in range(12):
-                frame = picture(i, "yuv420p", size)
-                frame.pts, frame.time_base = start + i + 100, Fraction(1, 25)
-                out.mux(stream.encode(frame))
-            out.mux(stream.encode(None))
-        parts.append(part.read_bytes())
-    path.write_bytes(b"".join(parts))
+    path = joined(tmp_path / "a.ts", MPEG2, replace(MPEG2, size=(64, 48)))
     with pytest.raises((UnsupportedMedia, DamagedMedia)):
         decoded(path)
     with Decoder(path, damaged="slate") as decoder:
         frames = list(decoder.frames())
-    assert {frame.size for frame in frames} == {(96, 64)}
+    assert {frame.size for frame in frames} == {(96, 96)}
     assert not frames[3].damaged
     assert all(frame.damaged for frame in frames[13:])
+
+
+@pytest.mark.parametrize("damaged", ["refuse", "slate"])
+@pytest.mark.parametrize(
+    ("first", "then", "change"),
+    [
+        (MPEG2, replace(MPEG2, aspect=Fraction(4, 3)), "sample aspect ratio from 1 to 4/3"),
+        (MPEG2, replace(MPEG2, field_order=2), "from progressive to interlaced"),
+        (Clip(), Clip(field_order=2), "from progressive to interlaced"),
+    ],
+)
+def test_a_shape_or_fields_that_change_in_mid_stream_are_refused(
+    tmp_path: Path, damaged: str, first: Clip, then: Clip, change: str
+) -> None:
+    with pytest.raises(UnsupportedMedia, match=f"changes (its )?{change} at frame 1[0-2]; split it"):
+        decoded(joined(tmp_path / "a.ts", first, then), damaged)
+
+
+def test_progressive_frames_among_interlaced_ones_are_coded_in_fields(tmp_path: Path) -> None:
+    # as in films on a broadcaster's channel, and where a telecine is undone by flags
+    source = joined(tmp_path / "a.ts", replace(MPEG2, field_order=2), MPEG2)
+    told = carry_over(source, tmp_path / "out.ts").streams
+    assert "in fields" in told[0].reason
+    with Decoder(tmp_path / "out.ts") as decoder:
+        decoder.carry(frozenset())
+        pictures = [decoder.carrier(frame.index).picture for frame in decoder.frames()]
+    assert [picture.interlaced_frame for picture in pictures] == [True] * 24
 
 
 # -- damage
