@@ -22,6 +22,7 @@ DROPPED_DATA = {
     "dvd_nav_packet": "navigation belongs to another layout",
 }
 CAPTION_ENCODERS = ("libx264", "libx265", "mpeg2video")
+LIGHT_ENCODERS = ("libx264", "libx265", "libsvtav1")
 KEPT_SIDE_DATA = {
     "A53_CC": "captions, with their frames",
     "DISPLAYMATRIX": "rotation",
@@ -107,6 +108,8 @@ def side_fate(main: int, kind: str, encoder: str) -> StreamFate:
     """What becomes of side data that comes with the pictures, by av's name for it."""
     if kind == "A53_CC" and encoder not in CAPTION_ENCODERS:
         return StreamFate(main, "side data", kind, False, f"{encoder} cannot write captions")
+    if KEPT_SIDE_DATA.get(kind) == "HDR10" and encoder not in LIGHT_ENCODERS:
+        return StreamFate(main, "side data", kind, False, f"{encoder} cannot write HDR10's light levels")
     if kind in KEPT_SIDE_DATA:
         return StreamFate(main, "side data", kind, True, KEPT_SIDE_DATA[kind])
     return StreamFate(main, "side data", kind, False, DROPPED_SIDE_DATA.get(kind, f"{kind} is not carried"))

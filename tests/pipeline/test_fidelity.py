@@ -289,6 +289,15 @@ def test_hdr10_light_levels(
     assert after.content_light == before.content_light == struct.pack("=2I", 1000, 400)
 
 
+def test_hdr10_that_an_encoder_cannot_write_is_told(clips: Clips, tmp_path: Path) -> None:
+    clip = Clip("libx265", "yuv420p10le", colour=(9, 16, 9, 1), options={"x265-params": HDR10}, frames=3)
+    told = carry_over(clips("hdr.mkv", clip), tmp_path / "out.mkv", Encode(codec="ffv1")).streams
+    assert look(tmp_path / "out.mkv").mastering is None
+    facts = ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL")
+    reasons = {s.codec: (s.kept, s.reason) for s in told if s.codec in facts}
+    assert reasons == dict.fromkeys(facts, (False, "ffv1 cannot write HDR10's light levels"))
+
+
 @pytest.mark.parametrize(("encoder", "suffix"), [("libx264", ".ts"), ("libx264", ".avi"), ("libx265", ".ts")])
 def test_captions_stay_with_their_frames(clips: Clips, tmp_path: Path, encoder: str, suffix: str) -> None:
     source = clips(f"spoken{suffix}", Clip(encoder=encoder, captions=True))
