@@ -46,6 +46,7 @@ SLACK_FRAMES = 3  # how far a container's stated duration may lie beyond what it
 GEN_PTS = 1  # AVFMT_FLAG_GENPTS
 # whose pts are not times of presentation: frames take the times of their packets, in order
 UNSTAMPED = ("avi", "mxf")
+FIRST_ADDITION = (1).to_bytes(8, "big")
 READ_FAILURES = 100  # of the container, in slate mode, before the rest of it is given up
 
 
@@ -359,11 +360,22 @@ class Decoder:
                 end = (packet.pts + (packet.duration or 0)) * packet.stream.time_base
                 self._end = max(self._end, end)
             if packet.stream.index == self.stream.index:
+                self._check_opaque(packet)
                 self._tally.sent(packet.pts, packet.dts, packet.is_discard)
                 yield packet
             elif self._carried is None or packet.stream.index in self._carried:
                 self.passengers.append(packet)
         yield None
+
+    def _check_opaque(self, packet: av.Packet[Any]) -> None:
+        """VP8 and VP9 have their alpha in matroska's first addition to each picture's block, where no decoder
+        here looks. No tag is asked: it may be missing, or outlive an alpha that was taken away."""
+        codec = codec_name(self.stream)
+        beside = packet.get_sidedata("matroska_block_additional")
+        if codec in ("vp8", "vp9") and bytes(beside)[:8] == FIRST_ADDITION:
+            raise UnsupportedMedia(
+                f"{self.source} is {codec} with alpha, which would be lost; convert it to FFV1 first"
+            )
 
     def _read(self) -> Iterator[av.Packet[Any]]:
         failures = 0

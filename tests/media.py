@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.packet import PacketSideData, packet_sidedata_type_from_literal
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
@@ -141,6 +142,14 @@ def _mux(out: Any, stream: VideoStream, packet: Any, pts: list[int], base: Fract
     packet.duration = pts[number + 1] - pts[number] if number + 1 < len(pts) else pace
     packet.stream = stream
     out.mux(packet)
+
+
+def beside(packet: Any, data: bytes) -> None:
+    """Ties `data` to the packet, as matroska's addition to its block: an id of 8 bytes, then anything."""
+    kind = packet_sidedata_type_from_literal("matroska_block_additional")
+    side = PacketSideData(kind, len(data))  # type: ignore[call-arg]  # av's stub knows no arguments
+    side.update(data)
+    packet.set_sidedata(side)
 
 
 def with_captions(data: bytes, number: int, encoder: str) -> bytes:

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 from av.video.codeccontext import VideoCodecContext
-from tests.media import INTERLACED, Clip, picture
+from tests.media import INTERLACED, Clip, beside, picture
 from tests.pipeline.round_trip import carry_over, samples
 
 from veilcast.config import Limits
@@ -254,6 +254,31 @@ def test_progressive_frames_among_interlaced_ones_are_coded_in_fields(tmp_path: 
         decoder.carry(frozenset())
         pictures = [decoder.carrier(frame.index).picture for frame in decoder.frames()]
     assert [picture.interlaced_frame for picture in pictures] == [True] * 24
+
+
+def transparent(path: Path, alpha: bytes) -> Path:
+    """A WebM whose tag says that it has alpha, with `alpha` beside each picture."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libvpx-vp9", rate=25, options={"cpu-used": "8", "deadline": "realtime"})
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.metadata["alpha_mode"] = "1"
+        pictures: list[av.VideoFrame | None] = [picture(i, "yuv420p", (96, 64)) for i in range(3)]
+        for shown in [*pictures, None]:
+            for packet in stream.encode(shown):
+                if alpha:
+                    beside(packet, (1).to_bytes(8, "big") + alpha)
+                out.mux(packet)
+    return path
+
+
+def test_alpha_beside_the_pictures_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedMedia, match="vp9 with alpha"):
+        decoded(transparent(tmp_path / "a.webm", b"a picture of the alpha"))
+
+
+def test_a_tag_that_outlived_its_alpha_is_no_reason(tmp_path: Path) -> None:
+    assert len(decoded(transparent(tmp_path / "a.webm", b""))) == 3
 
 
 # -- damage

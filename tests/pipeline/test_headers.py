@@ -10,8 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from av.packet import PacketSideData, packet_sidedata_type_from_literal
-from tests.media import Clip, make, picture
+from tests.media import Clip, beside, make, picture
 from tests.pipeline.round_trip import carry_over, packets
 
 from veilcast.config import Encode
@@ -49,8 +48,8 @@ def _commented(header: bytes) -> bytes:
     return laced(first, comments(b"ARTIST=" + SECRET, b"METADATA_BLOCK_PICTURE=" + FACE), setup)
 
 
-def spoken(path: Path, codec: str, change: Callable[[bytes], bytes], beside: bytes = b"") -> Path:
-    """A matroska file with sound whose header is changed, and `beside` tied to its packets."""
+def spoken(path: Path, codec: str, change: Callable[[bytes], bytes], tied: bytes = b"") -> Path:
+    """A matroska file with sound whose header is changed, and `tied` to its packets."""
     with av.open(str(path), "w") as out:
         video = out.add_stream("mpeg4", rate=25, width=96, height=64)
         sound = out.add_stream(codec, rate=48000, options={"strict": "-2"})
@@ -68,11 +67,8 @@ def spoken(path: Path, codec: str, change: Callable[[bytes], bytes], beside: byt
         fitted = av.AudioResampler(sound.codec_context.format.name, "stereo", 48000, 1024).resample(frame)
         for piece in [*fitted, None]:
             for packet in sound.encode(piece):
-                if beside:
-                    kind = packet_sidedata_type_from_literal("matroska_block_additional")
-                    side = PacketSideData(kind, 8 + len(beside))  # type: ignore[call-arg]  # av's stub has none
-                    side.update(struct.pack(">Q", 1) + beside)
-                    packet.set_sidedata(side)
+                if tied:
+                    beside(packet, struct.pack(">Q", 1) + tied)
                 out.mux(packet)
     return path
 
