@@ -7,6 +7,7 @@ matters.
 from __future__ import annotations
 
 from array import array
+from itertools import pairwise
 
 
 class Timeline:
@@ -20,6 +21,7 @@ class Timeline:
         self._durations: dict[int, int] = {}  # frame number -> ticks, until its packet asks
         self._last_duration = 0
         self._packets = 0
+        self._pace: int | None = None  # ticks of a frame before the first one; None = no packet was there yet
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -37,7 +39,10 @@ class Timeline:
             self.keys.append(number)
         dts = self._decoding_time(self._packets - self._delay)
         self._packets += 1
-        return self.pts[number], dts, self._durations.pop(number)
+        duration = self._durations.pop(number)
+        if number + 1 < len(self.pts):  # an mp4 states how long until the next one is decoded
+            duration = min(duration, self.pts[number + 1] - self.pts[number])
+        return self.pts[number], dts, duration
 
     def rest(self, dts: int) -> int:
         """The duration of a last packet, such that all together last as long as all frames do, where they are
@@ -61,8 +66,11 @@ class Timeline:
         return self.pts[-1] - self.pts[-2] if len(self.pts) > 1 else self._nominal
 
     def _decoding_time(self, number: int) -> int:
-        """Before the first frame, at the first frame's pace."""
+        """Before the first frame, at the quickest pace of those that are known when the first packet comes:
+        what is decoded there must be made up for at the end (`rest`), and the first frame may last long."""
         if number >= 0:
             return self.pts[number]
-        pace = self.pts[1] - self.pts[0] if len(self.pts) > 1 else self._nominal
-        return self.pts[0] + number * pace
+        if self._pace is None:
+            gaps = (after - before for before, after in pairwise(self.pts))
+            self._pace = min(self._nominal, *gaps) if len(self.pts) > 1 else self._nominal
+        return self.pts[0] + number * self._pace

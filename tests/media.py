@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ def _mux(out: Any, stream: VideoStream, packet: Any, pts: list[int], base: Fract
         sent = av.Packet(with_captions(bytes(packet), number, clip.encoder))
         sent.is_keyframe = packet.is_keyframe
         packet = sent
-    pace = pts[1] - pts[0] if len(pts) > 1 else 1
+    pace = min((after - before for before, after in pairwise(pts)), default=1)
     packet.pts, packet.time_base = pts[number], base
     packet.dts = min(pts[early] if early >= 0 else pts[0] + early * pace, packet.pts)
     packet.duration = pts[number + 1] - pts[number] if number + 1 < len(pts) else pace

@@ -140,6 +140,24 @@ def test_uneven_times_are_kept_to_the_tick(
         assert [frame.pts for frame in decoder.frames()] == pts
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".ts"])
+@pytest.mark.parametrize("to", [".mp4", ".ts"])
+def test_a_first_frame_that_lasts_long_does_not_make_the_whole_longer(
+    clips: Clips, tmp_path: Path, suffix: str, to: str
+) -> None:
+    start = 126000 if suffix == ".ts" else 0
+    pts = [start, *(start + 180000 + 3600 * i for i in range(19))]
+    tick = Fraction(1, 90000)
+    source = clips(f"late{suffix}", Clip(pts=pts, time_base=tick, options={"bf": "2"}))
+    carry_over(source, tmp_path / f"out{to}")
+    assert look(tmp_path / f"out{to}").times == look(source).times
+    with av.open(str(tmp_path / f"out{to}")) as out:
+        video = out.streams.video[0]
+        assert video.duration is not None
+        assert video.time_base is not None
+        assert float(video.duration * video.time_base) == pytest.approx(2 + 19 / 25, abs=0.001)
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 def test_sound_that_starts_late_stays_late(clips: Clips, tmp_path: Path, suffix: str) -> None:
     source = clips(f"late{suffix}", Clip(frames=25, audio=["eng"], audio_start=Fraction(1, 4)))

@@ -24,7 +24,22 @@ def test_frames_decoded_out_of_order_keep_their_own_pts_and_rising_dts() -> None
     assert all(dts <= pts for pts, dts, _ in stamped)
 
 
-@pytest.mark.parametrize(("durations", "told"), [([0, 0, 0], [40, 30, 50]), ([7, 8, 9], [7, 8, 9])])
+def test_a_first_frame_that_lasts_long_does_not_put_off_all_others() -> None:
+    times = timeline([0, 2000, 2040, 2080, 2120], delay=2)
+    stamped = [times.stamp(number) for number in (0, 3, 1, 2, 4)]
+    dts = [decoded for _, decoded, _ in stamped]
+    assert dts == [-80, -40, 0, 2000, 2040]
+    gaps = [after - before for before, after in itertools.pairwise(dts)]
+    assert sum(gaps) + times.rest(dts[-1]) == 2120 + 40
+
+
+def test_a_frame_that_states_how_long_its_decoding_takes_lasts_until_the_next() -> None:
+    # as an mp4 with B-frames has it
+    times = timeline([0, 40, 2040, 2080], durations=[40, 2000, 2000, 40])
+    assert [times.stamp(number)[2] for number in range(4)] == [40, 2000, 40, 40]
+
+
+@pytest.mark.parametrize(("durations", "told"), [([0, 0, 0], [30, 30, 50]), ([7, 8, 9], [7, 8, 9])])
 def test_a_frame_lasts_as_it_states_or_as_long_as_the_gap_before_it(
     durations: list[int], told: list[int]
 ) -> None:
