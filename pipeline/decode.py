@@ -134,6 +134,7 @@ class Decoder:
         self._set_codec()
         self._decoded = self._decode_slating() if self._slate else self._decode_strictly()
         self.first, self._first_damaged = self._prime()
+        self._check_clock()
         self.matrix = display_matrix(self.first)
         mastering = side_data(self.first, "MASTERING_DISPLAY_METADATA")
         self.side_kinds = side_kinds(self.first)
@@ -403,19 +404,33 @@ class Decoder:
             raise UnsupportedMedia(f"the video codec of {self.source} cannot be decoded here")
         return stream
 
+    def _check_clock(self) -> None:
+        """A clock of 33 bits that wraps soon after the start: FFmpeg counts backwards from there, and no
+        container here holds pictures before zero."""
+        if self.container.format.name in ("mpegts", "mpeg") and (self.first.pts or 0) < 0:
+            raise UnsupportedMedia(
+                f"the clock of {self.source} wraps around within its first minute; copy it to a .mkv first"
+            )
+
     def _check_limits(self, limits: Limits) -> None:
         codec, rate = self.stream.codec_context, self.stream.average_rate
         for name, value, most in (
             ("pixels a frame", codec.width * codec.height, limits.max_pixels),
             ("streams", len(self.container.streams), limits.max_streams),
             ("frames a second", float(rate) if rate else 0.0, limits.max_rate),
-            ("seconds", (self.container.duration or 0) / 1e6, limits.max_duration_s),
+            ("seconds", self._stated_s(), limits.max_duration_s),
             ("bytes", self.source.stat().st_size, limits.max_bytes),
         ):
             if value > most:
                 raise InputTooLarge(
                     f"{self.source} has {value:g} {name}, the limit is {most:g}; raise it in the settings"
                 )
+
+    def _stated_s(self) -> float:
+        """How long the file lasts, as far as it says so. Matroska counts from zero, not the first frame."""
+        end = self.container.duration or 0
+        start = self.container.start_time if "matroska" in self.container.format.name else 0
+        return (end - (start or 0)) / 1e6
 
     def _set_codec(self) -> None:
         codec = self.stream.codec_context

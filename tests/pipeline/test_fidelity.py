@@ -158,6 +158,27 @@ def test_a_first_frame_that_lasts_long_does_not_make_the_whole_longer(
         assert float(video.duration * video.time_base) == pytest.approx(2 + 19 / 25, abs=0.001)
 
 
+WRAP = 1 << 33  # ticks of an MPEG-TS clock until it begins anew
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mkv", ".mp4"])
+def test_a_clock_that_wraps_around_is_followed(clips: Clips, tmp_path: Path, suffix: str) -> None:
+    pts = [WRAP + 90000 * 10 * (i - 8) for i in range(12)]  # beginning a day and more after zero
+    copied = {"mpegts_copyts": "1"}
+    source = clips("clock.ts", Clip(pts=pts, time_base=Fraction(1, 90000), muxer_options=copied))
+    carry_over(source, tmp_path / f"out{suffix}")
+    times = look(tmp_path / f"out{suffix}").times
+    assert [round(1000 * time) for time in times] == [round(at / 90) for at in pts]
+
+
+def test_a_clock_that_wraps_around_at_once_is_refused(clips: Clips, tmp_path: Path) -> None:
+    pts = [WRAP + 3600 * (i - 8) for i in range(12)]
+    copied = {"mpegts_copyts": "1"}
+    source = clips("clock.ts", Clip(pts=pts, time_base=Fraction(1, 90000), muxer_options=copied))
+    with pytest.raises(UnsupportedMedia, match="wraps around"):
+        carry_over(source, tmp_path / "out.mkv")
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 def test_sound_that_starts_late_stays_late(clips: Clips, tmp_path: Path, suffix: str) -> None:
     source = clips(f"late{suffix}", Clip(frames=25, audio=["eng"], audio_start=Fraction(1, 4)))
