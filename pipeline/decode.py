@@ -22,8 +22,9 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from veilcast.config import Limits
-from veilcast.errors import DamagedMedia, DiskFull, InputMissing, InputTooLarge, NotVideo, UnsupportedMedia
+from veilcast.errors import DamagedMedia, DiskFull, InputMissing, NotVideo, UnsupportedMedia
 from veilcast.pipeline import hdr
+from veilcast.pipeline.admission import check_clock, check_limits, check_opaque, codec_name
 from veilcast.pipeline.boxes import missing_bytes
 from veilcast.pipeline.carriers import (
     blacken,
@@ -46,7 +47,6 @@ SLACK_FRAMES = 3  # how far a container's stated duration may lie beyond what it
 GEN_PTS = 1  # AVFMT_FLAG_GENPTS
 # whose pts are not times of presentation: frames take the times of their packets, in order
 UNSTAMPED = ("avi", "mxf")
-FIRST_ADDITION = (1).to_bytes(8, "big")
 READ_FAILURES = 100  # of the container, in slate mode, before the rest of it is given up
 
 
@@ -128,13 +128,13 @@ class Decoder:
 
     def _open(self, limits: Limits) -> None:
         self.stream = self._main_stream()
-        self._check_limits(limits)
+        check_limits(self.source, self.container, self.stream, limits)
         if not self._slate and "mov" in self.container.format.name and missing_bytes(self.source):
             raise DamagedMedia(f"{self.source} is cut off: its last part is missing")
         self._set_codec()
         self._decoded = self._decode_slating() if self._slate else self._decode_strictly()
         self.first, self._first_damaged = self._prime()
-        self._check_clock()
+        check_clock(self.source, self.container, self.first.pts)
         self.matrix = display_matrix(self.first)
         mastering = side_data(self.first, "MASTERING_DISPLAY_METADATA")
         self.side_kinds = side_kinds(self.first)
@@ -205,6 +205,18 @@ class Decoder:
     def carrier(self, index: int) -> Carrier:
         """The decoded frame itself. Once: it is forgotten here."""
         return self._carriers.pop(index)
+
+    def is_mute(self, stream: Any) -> bool:
+        """Whether a sound that is announced has no packet in the whole file. Looked for only where FFmpeg,
+        which reads some seconds ahead, found none. Raises UnsupportedMedia where it begins after those."""
+        if stream.codec_context is None or stream.codec_context.sample_rate:
+            return False
+        with translated(self.source, "reading"), open_input(self.source) as again:
+            if not any(packet.size for packet in again.demux(again.streams[stream.index])):
+                return True
+        raise UnsupportedMedia(
+            f"sound of stream {stream.index} of {self.source} begins too late to be known; give --audio drop"
+        )
 
     def skim(self, packets_read: int | None) -> list[av.Packet[Any]]:
         """Reads on without decoding until so many packets were read in all, None = to the end. Gives what
@@ -361,22 +373,12 @@ class Decoder:
                 end = (packet.pts + (packet.duration or 0)) * packet.stream.time_base
                 self._end = max(self._end, end)
             if packet.stream.index == self.stream.index:
-                self._check_opaque(packet)
+                check_opaque(self.source, self.stream, packet)
                 self._tally.sent(packet.pts, packet.dts, packet.is_discard)
                 yield packet
             elif self._carried is None or packet.stream.index in self._carried:
                 self.passengers.append(packet)
         yield None
-
-    def _check_opaque(self, packet: av.Packet[Any]) -> None:
-        """VP8 and VP9 have their alpha in matroska's first addition to each picture's block, where no decoder
-        here looks. No tag is asked: it may be missing, or outlive an alpha that was taken away."""
-        codec = codec_name(self.stream)
-        beside = packet.get_sidedata("matroska_block_additional")
-        if codec in ("vp8", "vp9") and bytes(beside)[:8] == FIRST_ADDITION:
-            raise UnsupportedMedia(
-                f"{self.source} is {codec} with alpha, which would be lost; convert it to FFV1 first"
-            )
 
     def _read(self) -> Iterator[av.Packet[Any]]:
         failures = 0
@@ -403,34 +405,6 @@ class Decoder:
         if stream.codec_context is None:
             raise UnsupportedMedia(f"the video codec of {self.source} cannot be decoded here")
         return stream
-
-    def _check_clock(self) -> None:
-        """A clock of 33 bits that wraps soon after the start: FFmpeg counts backwards from there, and no
-        container here holds pictures before zero."""
-        if self.container.format.name in ("mpegts", "mpeg") and (self.first.pts or 0) < 0:
-            raise UnsupportedMedia(
-                f"the clock of {self.source} wraps around within its first minute; copy it to a .mkv first"
-            )
-
-    def _check_limits(self, limits: Limits) -> None:
-        codec, rate = self.stream.codec_context, self.stream.average_rate
-        for name, value, most in (
-            ("pixels a frame", codec.width * codec.height, limits.max_pixels),
-            ("streams", len(self.container.streams), limits.max_streams),
-            ("frames a second", float(rate) if rate else 0.0, limits.max_rate),
-            ("seconds", self._stated_s(), limits.max_duration_s),
-            ("bytes", self.source.stat().st_size, limits.max_bytes),
-        ):
-            if value > most:
-                raise InputTooLarge(
-                    f"{self.source} has {value:g} {name}, the limit is {most:g}; raise it in the settings"
-                )
-
-    def _stated_s(self) -> float:
-        """How long the file lasts, as far as it says so. Matroska counts from zero, not the first frame."""
-        end = self.container.duration or 0
-        start = self.container.start_time if "matroska" in self.container.format.name else 0
-        return (end - (start or 0)) / 1e6
 
     def _set_codec(self) -> None:
         codec = self.stream.codec_context
@@ -493,10 +467,3 @@ class Decoder:
             frames=stream.frames or None,
             duration=duration,
         )
-
-
-def codec_name(stream: Any) -> str:
-    """FFmpeg's name of a stream's codec, not of its decoder; "unknown" where it has none."""
-    if stream.codec_context is not None:
-        return str(stream.codec_context.codec.canonical_name)
-    return str(getattr(stream, "name", None) or "unknown")

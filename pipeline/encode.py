@@ -28,6 +28,7 @@ from veilcast.errors import (
     PrivacyTripped,
     UnsupportedMedia,
 )
+from veilcast.pipeline.admission import codec_name
 from veilcast.pipeline.carriers import views
 from veilcast.pipeline.codecs import FAMILIES, Choice, choose, encoder_options
 from veilcast.pipeline.containers import (
@@ -40,7 +41,7 @@ from veilcast.pipeline.containers import (
     muxer_options,
     starts_at_zero,
 )
-from veilcast.pipeline.decode import Decoder, codec_name
+from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.expected import Expected, can_be_entered, plain
 from veilcast.pipeline.gate import SafeFrame
 from veilcast.pipeline.headers import bare_header
@@ -64,13 +65,17 @@ RANGES = {None: 0, False: 1, True: 2}  # AVColorRange
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Exceptions while writing as ours."""
+    """Exceptions while writing as ours: what the system says of the output, what FFmpeg says of the input."""
     try:
         yield
     except (av.error.FFmpegError, OSError) as error:
         if error.errno == errno.ENOSPC:
             raise DiskFull(f"no space left for {path}; free some and start again") from None
-        raise NotWritable(f"{path} could not be written ({type(error).__name__})") from None
+        if error.errno in errno.errorcode and error.errno != errno.EINVAL:
+            raise NotWritable(f"{path} could not be written ({type(error).__name__})") from None
+        raise UnsupportedMedia(
+            f"{path} cannot hold what is in the source ({type(error).__name__}); write to a .mkv file"
+        ) from None
 
 
 class Encoder:
@@ -221,8 +226,21 @@ class Encoder:
         for packet in packets:
             if self._begins(packet) and (packet.size > 2 or bytes(packet) != NO_TEXT):
                 packet = alone(packet)
-                packet.stream = self._copies[packet.stream.index]
-                self._out.mux(packet)
+                source, packet.stream = packet.stream, self._copies[packet.stream.index]
+                try:
+                    self._out.mux(packet)
+                except av.error.ArgumentError:
+                    raise UnsupportedMedia(self._unfit(source)) from None
+
+    def _unfit(self, stream: Any) -> str:
+        """Why a track cannot be copied, where the muxer objects to a packet: to its time."""
+        what, advice = "sound", "give --audio drop"
+        if stream.type != "audio":
+            what, advice = stream.type, "take that stream out"
+        return (
+            f"{what} of stream {stream.index} of {self._decoder.source} does not follow one clock, as with "
+            f"several edits, and cannot be copied; {advice}, or join its pieces first"
+        )
 
     def _begins(self, packet: av.Packet[Any]) -> bool:
         """Whether a packet belongs into this container: where there is no time before zero, a decoder's
@@ -317,6 +335,8 @@ class Encoder:
         content = stream.data if stream.type == "attachment" else b""
         seen = SourceStream(stream.index, stream.type, codec_name(stream), names, stream.metadata, content)
         verdict = fate(seen, self._decoder.stream.index, self._settings.audio == "keep")
+        if verdict.kept and stream.type == "audio" and self._decoder.is_mute(stream):
+            return replace(verdict, kept=False, reason="there is no sound in it")
         if not verdict.kept or stream.index == self._decoder.stream.index:
             return replace(verdict, reason=self._video_reason()) if verdict.kept else verdict
         try:

@@ -18,8 +18,9 @@ from av.container import InputContainer
 
 from veilcast.config import Limits
 from veilcast.errors import UnsupportedMedia, VeilcastError
+from veilcast.pipeline.admission import codec_name
 from veilcast.pipeline.codecs import pixel_format
-from veilcast.pipeline.decode import Decoder, codec_name, open_input
+from veilcast.pipeline.decode import Decoder, open_input
 from veilcast.pipeline.gpu.shelf import Shelf
 from veilcast.types import Elsewhere, PixelFormat, Plane
 

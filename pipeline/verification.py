@@ -14,7 +14,8 @@ from typing import Any
 
 from veilcast.config import Limits
 from veilcast.errors import InputError, VerificationFailed
-from veilcast.pipeline.decode import Decoder, codec_name
+from veilcast.pipeline.admission import codec_name
+from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.expected import Expected, plain
 from veilcast.pipeline.stretch import Stretch
 from veilcast.pipeline.supervise import OnFrame

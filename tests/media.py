@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
@@ -151,6 +152,28 @@ def beside(packet: Any, data: bytes) -> None:
     side = PacketSideData(kind, len(data))  # type: ignore[call-arg]  # av's stub knows no arguments
     side.update(data)
     packet.set_sidedata(side)
+
+
+def with_edits(data: bytes, handler: bytes, edits: Sequence[tuple[int, int]]) -> bytes:
+    """An mp4 whose tracks of a kind ("vide", "soun") have this edit list: (duration in 1/1000 s, start in the
+    track's own ticks) of each piece. Its moov must lie behind its mdat, so that no offset changes."""
+    listed = struct.pack(">II", 0, len(edits)) + b"".join(struct.pack(">IiI", *e, 1 << 16) for e in edits)
+    done = b""
+    for kind, body in boxes(data):
+        if kind in (b"moov", b"trak", b"edts"):
+            mine = kind == b"moov" or b"hdlr" not in body or body[body.index(b"hdlr") + 12 :][:4] == handler
+            body = with_edits(body, handler, edits) if mine else body
+        body = listed if kind == b"elst" else body
+        done += struct.pack(">I4s", len(body) + 8, kind) + body
+    return done
+
+
+def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and content of the boxes of an mp4, one level deep."""
+    while data:
+        size, kind = struct.unpack(">I4s", data[:8])
+        yield kind, data[8:size]
+        data = data[size:]
 
 
 def with_captions(data: bytes, number: int, encoder: str) -> bytes:

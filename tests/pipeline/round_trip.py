@@ -12,8 +12,9 @@ import av
 import numpy as np
 
 from veilcast.config import Cover, Encode
+from veilcast.pipeline.admission import codec_name
 from veilcast.pipeline.carriers import display_matrix, side_data
-from veilcast.pipeline.decode import Decoder, codec_name
+from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.encode import Encoder
 from veilcast.pipeline.gate import release
 from veilcast.pipeline.ledger import Ledger

@@ -29,7 +29,7 @@ from veilcast.pipeline import encode, hdr
 from veilcast.pipeline.codecs import FAMILIES, Choice, choose, encoder_options, pixel_format
 from veilcast.pipeline.containers import may_reorder, muxer_for, muxer_options
 from veilcast.pipeline.decode import Decoder
-from veilcast.pipeline.encode import Encoder, encoders, pixel_formats
+from veilcast.pipeline.encode import Encoder, encoders, pixel_formats, writing
 from veilcast.pipeline.gate import release
 from veilcast.pipeline.ledger import Ledger
 from veilcast.pipeline.streams import SourceStream, fate
@@ -243,6 +243,24 @@ def test_a_full_disk_is_told_as_such(clips: Clips) -> None:
         carry_over(
             clips("a.mkv", Clip(frames=60, size=(320, 240))), Path("/dev/full"), Encode(crf=1, codec="h264")
         )
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (av.error.ArgumentError(22, "x"), UnsupportedMedia),
+        (av.error.InvalidDataError(1094995529, "x"), UnsupportedMedia),
+        (av.error.OSError(5, "x"), NotWritable),
+        (av.error.PermissionError(13, "x"), NotWritable),
+        (av.error.OSError(28, "x"), DiskFull),
+        (OSError(5, "x"), NotWritable),
+    ],
+)
+def test_the_output_is_blamed_for_what_the_system_says_alone(
+    raised: Exception, told: type[Exception]
+) -> None:
+    with pytest.raises(told), writing(Path("out.mp4")):
+        raise raised
 
 
 def test_a_folder_that_is_not_there(clips: Clips, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from tests.media import HDR10, ROTATED, Clip, make, picture
+from tests.media import HDR10, ROTATED, Clip, make, picture, with_edits
 from tests.pipeline.round_trip import carry_over, look, packets, samples
 
 from veilcast.config import Encode
@@ -428,6 +428,41 @@ def test_sound_of_mpeg_ps_moves_to_an_mp4(clips: Clips, tmp_path: Path) -> None:
     carry_over(source, tmp_path / "out.mp4")
     before, after = packets(source, "audio"), packets(tmp_path / "out.mp4", "audio")
     assert [data for _, data in after[0]] == [data for _, data in before[0]]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_sound_that_an_edit_list_puts_together_is_refused(clips: Clips, tmp_path: Path, suffix: str) -> None:
+    whole = clips("whole.mp4", Clip(frames=25, audio=["eng"])).read_bytes()
+    source = tmp_path / "cut.mp4"
+    source.write_bytes(with_edits(whole, b"soun", [(300, 4800), (300, 24000)]))
+    with pytest.raises(UnsupportedMedia, match=r"sound of stream 1 .* several edits"):
+        carry_over(source, tmp_path / f"out{suffix}")
+    carry_over(source, tmp_path / f"out{suffix}", Encode(audio="drop"))
+    assert look(tmp_path / f"out{suffix}").times == look(source).times
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+def test_a_sound_that_is_only_announced_is_dropped(clips: Clips, tmp_path: Path, suffix: str) -> None:
+    source = announced(tmp_path / "a.ts", clips("tone.ts", Clip(frames=25, audio=["eng"])))
+    told = carry_over(source, tmp_path / f"out{suffix}").streams
+    assert [(s.kept, s.reason) for s in told if s.kind == "audio"] == [(False, "there is no sound in it")]
+    assert look(tmp_path / f"out{suffix}").times == look(source).times
+
+
+def announced(path: Path, source: Path, in_the_end: bool = False) -> Path:
+    """An MPEG-TS whose sound, which its tables list, is left out, or comes when the video is over."""
+    data = source.read_bytes()
+    pieces = [data[at : at + 188] for at in range(0, len(data), 188)]
+    sound = [piece for piece in pieces if int.from_bytes(piece[1:3], "big") & 0x1FFF == 0x101]
+    others = [piece for piece in pieces if piece not in sound]
+    path.write_bytes(b"".join(others + sound * in_the_end))
+    return path
+
+
+def test_sound_that_begins_when_nobody_listens_any_more_is_refused(clips: Clips, tmp_path: Path) -> None:
+    source = announced(tmp_path / "a.ts", clips("long.ts", Clip(frames=500, audio=["eng"])), in_the_end=True)
+    with pytest.raises(UnsupportedMedia, match=r"sound of stream 1 .* begins too late"):
+        carry_over(source, tmp_path / "out.ts")
 
 
 def test_sound_is_dropped_when_asked(clips: Clips, tmp_path: Path) -> None:
