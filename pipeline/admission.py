@@ -5,6 +5,8 @@ Containers, streams and packets are av's, known here by their attributes alone: 
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,39 @@ from veilcast.config import Limits
 from veilcast.errors import InputTooLarge, UnsupportedMedia
 
 FIRST_ADDITION = (1).to_bytes(8, "big")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What FFmpeg tells of a video stream in words alone, as av has no names for it."""
+
+    hidden: str | None = None  # rows and columns that the container hides: top/bottom/left/right
+    siting: str | None = None  # where samples of chroma sit, by FFmpeg's name; None = as usual
+
+
+SITINGS = ("center", "topleft", "top", "bottomleft", "bottom")
+
+
+def told(dump: str, index: int) -> Told:
+    """`dump`: FFmpeg's description of a file. `index`: of the stream."""
+    found = re.search(rf"^  Stream #0:{index}\b.*?: Video: (.*?)(?=^  Stream #|\Z)", dump, re.S | re.M)
+    if found is None:
+        return Told()
+    first, _, rest = found[1].partition("\n")
+    hidden = re.search(r"^ {6}Frame cropping: ([\d/]+)$", rest, re.M | re.I)
+    layout = re.search(r", \w+\(([^()]*)\), \d+x\d+", first)
+    said = layout[1].split(", ") if layout else []
+    return Told(hidden[1] if hidden else None, next((name for name in said if name in SITINGS), None))
+
+
+def check_whole(source: Path, said: Told) -> None:
+    """Raises UnsupportedMedia for a picture whose edges the container hides (matroska's PixelCrop, a clean
+    aperture): it cannot be told so again, and what somebody cut away would be seen."""
+    if said.hidden is not None:
+        raise UnsupportedMedia(
+            f"{source} hides edges of its picture (top/bottom/left/right: {said.hidden}) that would be seen; "
+            "crop the picture itself, or remove the crop, first"
+        )
 
 
 def codec_name(stream: Any) -> str:

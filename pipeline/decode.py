@@ -12,11 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import av
 import av.error
+import av.logging
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.video.stream import VideoStream
@@ -24,7 +26,15 @@ from av.video.stream import VideoStream
 from veilcast.config import Limits
 from veilcast.errors import DamagedMedia, DiskFull, InputMissing, NotVideo, UnsupportedMedia
 from veilcast.pipeline import hdr
-from veilcast.pipeline.admission import check_clock, check_limits, check_opaque, codec_name
+from veilcast.pipeline.admission import (
+    Told,
+    check_clock,
+    check_limits,
+    check_opaque,
+    check_whole,
+    codec_name,
+    told,
+)
 from veilcast.pipeline.boxes import missing_bytes
 from veilcast.pipeline.carriers import (
     blacken,
@@ -47,6 +57,7 @@ SLACK_FRAMES = 3  # how far a container's stated duration may lie beyond what it
 GEN_PTS = 1  # AVFMT_FLAG_GENPTS
 # whose pts are not times of presentation: frames take the times of their packets, in order
 UNSTAMPED = ("avi", "mxf")
+_DESCRIBING = Lock()  # the log is everybody's
 READ_FAILURES = 100  # of the container, in slate mode, before the rest of it is given up
 
 
@@ -83,6 +94,19 @@ def open_input(path: Path, card: HWAccel | None = None) -> InputContainer:
     # av asks FFmpeg to make up missing time stamps; those are counted in `_clock` instead
     container.flags &= ~GEN_PTS
     return container
+
+
+def described(container: InputContainer, stream: VideoStream) -> Told:
+    """FFmpeg writes what av does not hand on into its log, which is silent but for this moment."""
+    with _DESCRIBING:
+        level = av.logging.get_level()
+        av.logging.set_libav_level(av.logging.VERBOSE)
+        av.logging.set_level(av.logging.INFO)
+        try:
+            return told(container.dumps_format(), stream.index)  # type: ignore[attr-defined]  # no stub has it
+        finally:
+            av.logging.set_level(level)
+            av.logging.set_libav_level(av.logging.INFO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +155,8 @@ class Decoder:
         check_limits(self.source, self.container, self.stream, limits)
         if not self._slate and "mov" in self.container.format.name and missing_bytes(self.source):
             raise DamagedMedia(f"{self.source} is cut off: its last part is missing")
+        self.told = described(self.container, self.stream)
+        check_whole(self.source, self.told)
         self._set_codec()
         self._decoded = self._decode_slating() if self._slate else self._decode_strictly()
         self.first, self._first_damaged = self._prime()

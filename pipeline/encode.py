@@ -47,7 +47,7 @@ from veilcast.pipeline.gate import SafeFrame
 from veilcast.pipeline.headers import bare_header
 from veilcast.pipeline.nvenc import on_card
 from veilcast.pipeline.priority import give_back_real_time
-from veilcast.pipeline.streams import SourceStream, StreamFate, fate, kept_tags, side_fate
+from veilcast.pipeline.streams import SourceStream, StreamFate, fate, kept_tags, side_fate, siting_fate
 from veilcast.pipeline.timeline import Timeline
 from veilcast.types import Frame, Orientation
 
@@ -116,6 +116,8 @@ class Encoder:
         self.streams: list[StreamFate] = [self._add(stream) for stream in source.streams]
         encoder, main = self.choice.family.encoder, decoder.stream.index
         self.streams += [side_fate(main, kind, encoder) for kind in decoder.side_kinds]
+        if decoder.told.siting is not None:
+            self.streams.append(siting_fate(main, decoder.told.siting, encoder, self._muxer))
         self._out.metadata.update(tags)
         self._out.set_chapters(source.chapters())
         decoder.carry(frozenset(self._copies))
@@ -265,7 +267,7 @@ class Encoder:
         aspect = info.sample_aspect_ratio != 1 and self._muxer in ("matroska", "webm", "avi")
         given = (info.codec, info.format, interlaced, aspect, self._settings)
         choice = choose(*given, pixel_formats, takes.__contains__)
-        if not self._card:
+        if not self._card or self._decoder.told.siting is not None:
             return choice
         return on_card(choice, info, interlaced, self._decoder.light, self._settings)
 
@@ -328,6 +330,8 @@ class Encoder:
         context.options = encoder_options(
             self.choice, self._settings.threads, decoder.light, *picture, info.frames
         )
+        if decoder.told.siting is not None:
+            context.options = {**context.options, "chroma_sample_location": decoder.told.siting}
 
     def _add(self, stream: Any) -> StreamFate:
         """Plans one stream of the source: what becomes of it, and why."""

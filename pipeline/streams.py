@@ -36,6 +36,9 @@ DROPPED_SIDE_DATA = {
     "SEI_UNREGISTERED": "user data in the bit stream can hold anything",
     "FILM_GRAIN_PARAMS": "the grain is in the decoded pictures",
 }
+# these state where samples of chroma sit, or need not: JPEG and MPEG-1 know one place alone
+SITING_ENCODERS = ("libx264", "libx265", "libsvtav1", "mjpeg", "mpeg1video")
+SITING_MUXERS = ("matroska", "webm")
 DROPPED_PICTURES = ("attached_pic", "timed_thumbnails", "still_image")
 
 
@@ -113,6 +116,15 @@ def side_fate(main: int, kind: str, encoder: str) -> StreamFate:
     if kind in KEPT_SIDE_DATA:
         return StreamFate(main, "side data", kind, True, KEPT_SIDE_DATA[kind])
     return StreamFate(main, "side data", kind, False, DROPPED_SIDE_DATA.get(kind, f"{kind} is not carried"))
+
+
+def siting_fate(main: int, siting: str, encoder: str, muxer: str) -> StreamFate:
+    """What becomes of an unusual place of the samples of chroma, by FFmpeg's name for it."""
+    kept = encoder in SITING_ENCODERS or muxer in SITING_MUXERS
+    reason = f"samples of chroma at {siting}" + (
+        "" if kept else f": {encoder} cannot say so in a {muxer} file"
+    )
+    return StreamFate(main, "side data", "chroma location", kept, reason)
 
 
 def kept_tags(metadata: Mapping[str, str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
@@ -20,6 +20,8 @@ from veilcast.pipeline.carriers import views
 from veilcast.pipeline.codecs import pixel_format
 from veilcast.pipeline.priority import give_back_real_time
 
+# boxes of an mp4 that hold others, and what comes before those
+NESTED = dict.fromkeys((b"moov", b"trak", b"edts", b"mdia", b"minf", b"stbl"), 0) | {b"stsd": 8}
 INTERLACED = (1 << 18) | (1 << 29)
 FORMATS = {".mkv": "matroska", ".ts": "mpegts", ".mpg": "vob"}
 ROTATED = {  # display matrices: quarter turns clockwise, then the same after mirroring left to right
@@ -156,14 +158,31 @@ def beside(packet: Any, data: bytes) -> None:
 
 def with_edits(data: bytes, handler: bytes, edits: Sequence[tuple[int, int]]) -> bytes:
     """An mp4 whose tracks of a kind ("vide", "soun") have this edit list: (duration in 1/1000 s, start in the
-    track's own ticks) of each piece. Its moov must lie behind its mdat, so that no offset changes."""
+    track's own ticks) of each piece."""
     listed = struct.pack(">II", 0, len(edits)) + b"".join(struct.pack(">IiI", *e, 1 << 16) for e in edits)
+
+    def edited(kind: bytes, body: bytes) -> bytes:
+        if kind != b"trak" or body[body.index(b"hdlr") + 12 :][:4] != handler:
+            return body
+        return rebuilt(body, lambda inner, old: listed if inner == b"elst" else old)
+
+    return rebuilt(data, edited)
+
+
+def with_aperture(data: bytes, size: tuple[int, int]) -> bytes:
+    """An mp4 of H.264 that shows the middle of its pictures alone: its clean aperture (14496-12, 12.1.4)."""
+    clap = struct.pack(">I4s8I", 40, b"clap", size[0], 1, size[1], 1, 0, 1, 0, 1)
+    return rebuilt(data, lambda kind, body: body + clap if kind == b"avc1" else body)
+
+
+def rebuilt(data: bytes, change: Callable[[bytes, bytes], bytes]) -> bytes:
+    """An mp4 with the content of its boxes changed, from the inside outwards. Its moov must lie behind its
+    mdat, so that no offset changes."""
     done = b""
     for kind, body in boxes(data):
-        if kind in (b"moov", b"trak", b"edts"):
-            mine = kind == b"moov" or b"hdlr" not in body or body[body.index(b"hdlr") + 12 :][:4] == handler
-            body = with_edits(body, handler, edits) if mine else body
-        body = listed if kind == b"elst" else body
+        if kind in NESTED:
+            body = body[: NESTED[kind]] + rebuilt(body[NESTED[kind] :], change)
+        body = change(kind, body)
         done += struct.pack(">I4s", len(body) + 8, kind) + body
     return done
 

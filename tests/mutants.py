@@ -464,6 +464,8 @@ MUTANTS = [
            f"{HEADERS}:test_what_is_tied_to_a_sounds_packets_does_not_leave"),
     Mutant("an attachment is believed to be a font", Threat.SECRETS, "streams", "pipeline.streams:is_font",
            returns(True), f"{HEADERS}:test_a_picture_that_calls_itself_a_font_does_not_leave"),
+    Mutant("what a container hides is shown", Threat.SECRETS, "decode", "pipeline.decode:check_whole",
+           returns(None), "tests.pipeline.test_fidelity:test_edges_that_the_container_hides_are_not_shown"),
     Mutant("a reason quotes an exception", Threat.SECRETS, "gate", f"{GATE}:release", _quoting,
            f"{GATE}:test_what_the_cover_cannot_do_leaves_as_a_slate"),
     Mutant("a live frame that nobody looked at is clean", Threat.MISSED, "window",

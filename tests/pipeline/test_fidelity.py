@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from tests.media import HDR10, ROTATED, Clip, make, picture, with_edits
+from tests.media import HDR10, ROTATED, Clip, make, picture, with_aperture, with_edits
 from tests.pipeline.round_trip import carry_over, look, packets, samples
 
 from veilcast.config import Encode
@@ -301,6 +301,41 @@ def test_colour_tags(
     after = look(tmp_path / f"out{suffix}").colour
     assert after == look(source).colour
     assert (after.primaries, after.transfer, after.matrix) == colour[:3]
+
+
+@pytest.mark.parametrize("siting", ["topleft", "center"])
+@pytest.mark.parametrize(
+    ("encoder", "suffix", "kept"),
+    [
+        ("libx264", ".mp4", True),
+        ("libx265", ".mp4", True),
+        ("libx264", ".ts", True),
+        ("ffv1", ".mkv", True),
+        ("mpeg4", ".mp4", False),
+    ],
+)
+def test_where_samples_of_chroma_sit(
+    clips: Clips, tmp_path: Path, siting: str, encoder: str, suffix: str, kept: bool
+) -> None:
+    options = {"chroma_sample_location": siting}
+    source = clips("sited.mkv", Clip("libx264", options=options, frames=3))
+    told = carry_over(source, tmp_path / f"out{suffix}", Encode(codec=encoder)).streams
+    with Decoder(source) as before, Decoder(tmp_path / f"out{suffix}") as after:
+        assert before.told.siting == siting
+        assert (after.told.siting == siting) is kept
+    assert [s.kept for s in told if s.codec == "chroma location"] == [kept]
+
+
+def test_the_usual_place_of_chroma_is_not_worth_a_word(clips: Clips, tmp_path: Path) -> None:
+    told = carry_over(clips("plain.ts", Clip("mpeg2video", frames=3)), tmp_path / "out.ts").streams
+    assert [s for s in told if s.codec == "chroma location"] == []
+
+
+def test_edges_that_the_container_hides_are_not_shown(tmp_path: Path) -> None:
+    source = tmp_path / "cropped.mp4"
+    source.write_bytes(with_aperture(make(tmp_path / "a.mp4", Clip()).read_bytes(), (64, 48)))
+    with pytest.raises(UnsupportedMedia, match="hides edges of its picture"):
+        carry_over(source, tmp_path / "out.mp4")
 
 
 @pytest.mark.parametrize(
