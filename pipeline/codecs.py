@@ -104,8 +104,8 @@ FAMILIES = {
         Family("mjpeg", "mjpeg", "qscale", 2, interlaced=True),
         Family("prores", "prores_ks", None, 0, interlaced=True, aspect=False),
         Family("dnxhd", "dnxhd", None, 0),
-        Family("ffv1", "ffv1", None, 0, options=(("level", "3"), ("slicecrc", "1"), ("slices", "4")),
-               interlaced=True, aspect=False),
+        Family("ffv1", "ffv1", None, 0, options=(("level", "3"), ("slicecrc", "1")), interlaced=True,
+               aspect=False),
     )
 }  # fmt: skip
 ALIASES = {"h265": "hevc", "x264": "h264", "x265": "hevc", "mpeg1": "mpeg1video", "mpeg2": "mpeg2video"}
@@ -245,6 +245,22 @@ def encoder_options(
     elif family.encoder == "prores_ks":
         options["profile"] = "hq" if "422" in choice.pix_fmt else "4444"
     return options
+
+
+def slices(width: int, height: int, layout: PixelFormat) -> int:
+    """Into how many pieces FFV1 cuts a picture: four where that can be. Chroma must not have a column or row
+    more than its piece, as it would in the last of two halves of an odd width (RFC 9043, 4.6)."""
+    for down in range(2, 9):
+        for across in range(down, 2 * down + 1):
+            if _cuts(width, across, layout.log2_chroma_w) and _cuts(height, down, layout.log2_chroma_h):
+                return down * across
+    return 1
+
+
+def _cuts(length: int, pieces: int, log2_chroma: int) -> bool:
+    block = 1 << log2_chroma
+    last = length - length * (pieces - 1) // pieces
+    return pieces <= length >> log2_chroma and (length % block == 0 or last % block != 0)
 
 
 def key_interval(rate: float, frames: int | None) -> int:

@@ -30,7 +30,7 @@ from veilcast.errors import (
 )
 from veilcast.pipeline.admission import codec_name
 from veilcast.pipeline.carriers import views
-from veilcast.pipeline.codecs import FAMILIES, Choice, choose, encoder_options
+from veilcast.pipeline.codecs import FAMILIES, Choice, choose, encoder_options, pixel_format, slices
 from veilcast.pipeline.containers import (
     REFUSES,
     TAKES,
@@ -330,6 +330,9 @@ class Encoder:
         context.options = encoder_options(
             self.choice, self._settings.threads, decoder.light, *picture, info.frames
         )
+        if family.codec == "ffv1":
+            count = slices(context.width, context.height, pixel_format(self.choice.pix_fmt))
+            context.options = {**context.options, "slices": str(count)}
         if decoder.told.siting is not None:
             context.options = {**context.options, "chroma_sample_location": decoder.told.siting}
 

@@ -101,6 +101,16 @@ def test_no_bit_and_no_chroma_is_lost(
     assert look(tmp_path / f"out{suffix}") == look(source)
 
 
+@pytest.mark.parametrize("size", [(95, 63), (97, 64), (96, 59), (363, 291), (17, 5)])
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le", "yuv444p"])
+def test_odd_sizes_stay_lossless(clips: Clips, tmp_path: Path, size: tuple[int, int], pix_fmt: str) -> None:
+    source = clips("odd.mkv", Clip("ffv1", pix_fmt, size=size, frames=3))
+    carry_over(source, tmp_path / "out.mkv")
+    assert look(tmp_path / "out.mkv") == look(source)
+    for before, after in zip(samples(source), samples(tmp_path / "out.mkv"), strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
 def test_a_format_that_its_own_family_cannot_write_goes_to_one_that_can(clips: Clips, tmp_path: Path) -> None:
     # ProRes 4444 decodes to 12 bits; no ProRes encoder takes more than 10
     source = clips("4444.mov", Clip(encoder="prores_ks", pix_fmt="yuv444p10le", frames=3))
