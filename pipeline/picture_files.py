@@ -22,6 +22,7 @@ from veilcast.errors import DamagedMedia, InputTooLarge, UnsupportedMedia, Verif
 from veilcast.types import Frame, PixelFormat, Plane
 
 CONVERTED = {"1": "L", "P": "RGB", "PA": "RGBA"}  # palettes cannot hold a cover's colours
+SEE_THROUGH = {"L": "LA", "RGB": "RGBA", "P": "RGBA"}  # where a PNG names one level or colour as transparent
 LAYOUTS = {
     "L": PixelFormat("gray", "grey", 8),
     "LA": PixelFormat("ya8", "grey", 8, alpha=True),
@@ -79,6 +80,8 @@ def _check(opened: Image.Image, path: Path, max_pixels: int) -> None:
         raise UnsupportedMedia(
             f"{path.name} is {'16-bit RGB' if deep else opened.mode}; convert it to 8-bit RGB or grey first"
         )
+    if "transparency" in opened.info and opened.mode not in SEE_THROUGH:
+        raise UnsupportedMedia(f"{path.name} has a transparent level of grey; give it an alpha channel first")
 
 
 def _upright(opened: Image.Image, path: Path) -> Picture:
@@ -86,9 +89,8 @@ def _upright(opened: Image.Image, path: Path) -> Picture:
     options, lossless = _coding(opened, path)
     if profile := opened.info.get("icc_profile"):
         options["icc_profile"] = profile
-    mode = CONVERTED.get(opened.mode, opened.mode)
-    if opened.mode == "P" and "transparency" in opened.info:
-        mode = "RGBA"
+    modes = SEE_THROUGH if "transparency" in opened.info else CONVERTED
+    mode = modes.get(opened.mode, opened.mode)
     turned = ImageOps.exif_transpose(opened)
     samples = np.array(turned if turned.mode == mode else turned.convert(mode))
     return Picture(samples, mode, format_name, options, lossless)

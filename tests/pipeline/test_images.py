@@ -155,6 +155,24 @@ def test_other_kinds_of_pixels_are_carried(mode: str, tmp_path: Path) -> None:
         assert marks(tmp_path / "out" / "a.png") == 0
 
 
+@pytest.mark.parametrize(
+    ("mode", "colour", "made"), [("RGB", (0, 255, 0), "RGBA"), ("L", 7, "LA"), ("P", 3, "RGBA")]
+)
+def test_a_colour_that_is_transparent_stays_so(mode: str, colour: object, made: str, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    shown = photo().convert(mode)
+    shown.paste(colour, (100, 90, 130, 110))  # type: ignore[arg-type]
+    shown.save(source / "a.png", transparency=colour)
+    with Image.open(source / "a.png") as before:
+        hidden = np.asarray(before.convert("RGBA"))[..., 3] == 0
+    assert hidden[100, 110]
+    run_folder(source, tmp_path / "out", Config())
+    with Image.open(tmp_path / "out" / "a.png") as after:
+        assert after.mode == made
+        assert ((np.asarray(after)[..., -1] == 0) == hidden).all()
+
+
 def test_one_damaged_file_is_told_and_does_not_stop_the_rest(folder: Path, tmp_path: Path) -> None:
     whole = (folder / "anna" / "1.jpg").read_bytes()
     (folder / "anna" / "0.jpg").write_bytes(whole[: len(whole) // 2])
@@ -170,11 +188,13 @@ def test_what_cannot_be_carried_exactly_is_refused_by_name(tmp_path: Path) -> No
     source = tmp_path / "in"
     source.mkdir()
     photo().convert("CMYK").save(source / "print.jpg")
+    Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8)).save(source / "deep.png", transparency=7)
     photo().save(source / "two.tiff", save_all=True, append_images=[photo(seed=2)])
     with pytest.raises(SomeFailed):
         run_folder(source, tmp_path / "out", Config())
     told = journal(tmp_path / "out")
     assert "CMYK" in told["print.jpg"]["error"]
+    assert "transparent level" in told["deep.png"]["error"]
     assert "several pictures" in told["two.tiff"]["error"]
     assert not (tmp_path / "out" / "two.tiff").exists()
 
