@@ -46,8 +46,11 @@ def telling_suffix(target: Path) -> str:
     return next((s for s in reversed(target.suffixes) if s[1:].lower() in MUXERS), "")
 
 
-def muxer_options(muxer: str, video: Fraction, others: Iterable[Fraction]) -> dict[str, str]:
-    """Options that keep time as it is. `video`, `others`: time bases of the streams, in seconds."""
+def muxer_options(
+    muxer: str, video: Fraction, others: Iterable[Fraction], suffix: str = ""
+) -> dict[str, str]:
+    """Options that keep time as it is, and an MPEG-TS of the kind that its name says. `video`, `others`: time
+    bases of the streams, in seconds."""
     if muxer in ("mp4", "mov"):
         ticks = video.denominator
         movie = math.lcm(ticks, *(base.denominator for base in others))
@@ -55,7 +58,7 @@ def muxer_options(muxer: str, video: Fraction, others: Iterable[Fraction]) -> di
         movie = movie if movie <= LONGEST_TICK_COUNT else ticks
         return {"video_track_timescale": str(ticks), "movie_timescale": str(movie)}
     if muxer == "mpegts":
-        return {"mpegts_copyts": "1"}
+        return {"mpegts_copyts": "1", "mpegts_m2ts_mode": str(int(suffix.lower() in (".m2ts", ".mts")))}
     return {"preload": "0"} if muxer == "vob" else {}
 
 

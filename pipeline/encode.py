@@ -40,6 +40,7 @@ from veilcast.pipeline.containers import (
     muxer_for,
     muxer_options,
     starts_at_zero,
+    telling_suffix,
 )
 from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.expected import Expected, can_be_entered, plain
@@ -102,7 +103,7 @@ class Encoder:
         source = decoder.container
         self._muxer = muxer_for(target, source.format.name)
         bases = (Fraction(s.time_base) for s in source.streams if s.time_base)
-        options = muxer_options(self._muxer, decoder.info.time_base, bases)
+        options = muxer_options(self._muxer, decoder.info.time_base, bases, telling_suffix(target))
         with writing(target):
             target.open("wb").close()
             name = f"file:{target.absolute()}"

@@ -605,6 +605,20 @@ def test_what_the_other_container_would_lose_is_refused(
         carry_over(clips("home.mp4", clip), tmp_path / f"out{suffix}")
 
 
+@pytest.mark.parametrize(("suffix", "size"), [(".ts", 188), (".m2ts", 192), (".mts", 192)])
+def test_an_mpeg_ts_has_packets_of_the_size_that_its_name_says(
+    clips: Clips, tmp_path: Path, suffix: str, size: int
+) -> None:
+    source = clips("home.ts", Clip(audio=["eng"], audio_codec="ac3", frames=25))
+    target = tmp_path / f"out{suffix}.part"
+    carry_over(source, target)
+    data = target.read_bytes()
+    assert len(data) % size == 0
+    assert set(data[size - 188 :: size]) == {0x47}
+    assert look(target).times == look(source).times
+    assert packets(target, "audio") == packets(source, "audio")
+
+
 # -- exactness
 
 
