@@ -22,7 +22,7 @@ from veilcast.errors import (
     WorkerError,
 )
 from veilcast.pipeline import report
-from veilcast.pipeline.files import Part, Source, check_apart, open_source, reserve, sha256
+from veilcast.pipeline.files import Part, Source, check_apart, check_place, open_source, reserve, sha256
 from veilcast.pipeline.processes import CHECKER, RUNNER
 from veilcast.pipeline.report import FileFacts
 from veilcast.pipeline.supervise import OnProgress, child, silent, supervise
@@ -56,7 +56,10 @@ def anonymize_file(
     veilcast.errors, each a sentence.
     """
     output = Path(target).absolute()
-    check_apart(_read(str(source), config, extras), [output, *filter(None, (extras.report, extras.preview))])
+    besides = [path for path in (extras.report, extras.preview) if path]
+    check_apart(_read(str(source), config, extras), [Path(target), *besides])
+    for path in besides:
+        check_place(path.absolute())  # not only when the work is done
     try:
         with reserve(output, extras.overwrite) as part:
             return _into(part, str(source), config, extras, on_progress)
@@ -75,7 +78,7 @@ def detect_file(
     """Writes what `anonymize_file` would cover in `source` to `detections`, a D.jsonl (plan.py), and
     returns {"frames": n, "tracks": [...]}."""
     target = Path(detections).absolute()
-    check_apart(_read(str(source), config, extras), [target])
+    check_apart(_read(str(source), config, extras), [Path(detections)])
     with (
         reserve(target, extras.overwrite) as part,
         open_source(str(source), config.limits.max_bytes, _stdin(extras)) as opened,
@@ -91,7 +94,7 @@ def _into(part: Part, name: str, config: Config, extras: Extras, on_progress: On
         opened = stack.enter_context(open_source(name, config.limits.max_bytes, _stdin(extras)))
         preview: Part | None = None
         if extras.preview:
-            preview = stack.enter_context(reserve(extras.preview.absolute(), overwrite=True))
+            preview = stack.enter_context(reserve(extras.preview.absolute(), overwrite=True, private=True))
         worker = stack.enter_context(child(opened.fds, RUNNER))
         checker = stack.enter_context(child(program=CHECKER))
         digest = stack.enter_context(ThreadPoolExecutor(1)).submit(opened.sha256)

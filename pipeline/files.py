@@ -25,6 +25,7 @@ from veilcast.errors import (
 )
 
 _CHUNK = 1 << 20
+PRIVATE = 0o600
 _PART_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -121,18 +122,18 @@ class Part:
 
 
 @contextlib.contextmanager
-def reserve(target: Path, overwrite: bool) -> Iterator[Part]:
-    """A `Part` for `target`; gone when the block is left, unless it was committed.
+def reserve(target: Path, overwrite: bool, private: bool = False) -> Iterator[Part]:
+    """A `Part` for `target`; gone when the block is left, unless it was committed. `private`: nobody but its
+    owner may read it.
 
     Raises OutputExists, NotWritable, DiskFull.
     """
-    if target.is_dir():
-        raise NotWritable(f"{target} is a folder; name a file in it")
+    check_place(target)
     if not overwrite and target.exists():
         raise _exists(target)
     path = part_of(target)
     try:
-        fd = os.open(path, _PART_FLAGS, 0o666)
+        fd = os.open(path, _PART_FLAGS, PRIVATE if private else 0o666)
     except OSError as error:
         raise translated(error, target) from None
     except BaseException:  # a signal's exit, raised after the call made the file and before it had a name
@@ -143,6 +144,8 @@ def reserve(target: Path, overwrite: bool) -> Iterator[Part]:
         if not (_locked(fd) and _same_file(path, fd)):  # else it became another run's output meanwhile
             raise OutputExists(f"another run is writing {target}; wait for it or name another file")
         os.ftruncate(fd, 0)
+        if private:  # also where a killed run left it
+            os.fchmod(fd, PRIVATE)
         yield Part(target, fd)
     finally:
         _drop(path, fd)
@@ -172,11 +175,25 @@ def _same_file(path: Path, fd: int) -> bool:
     return False
 
 
+def check_place(target: Path) -> None:
+    """Raises NotWritable where no file can come to lie under this name."""
+    if target.is_dir():
+        raise NotWritable(f"{target} is a folder; name a file in it")
+    if target.exists() and not target.is_file():
+        raise NotWritable(f"{target} is a device or a pipe, which a file would replace; name a file")
+    if not target.parent.is_dir():
+        raise NotWritable(f"the folder {target.parent} does not exist; make it first")
+
+
 def check_apart(read: Iterable[Path], written: Iterable[Path]) -> None:
     """Raises ConfigError where a file to be written, under its final name or while it is none yet, is one
-    that is read, or another one that is written."""
+    that is read, or another one that is written, or standard output."""
     taken = [(path, "the input itself") for path in read]
     for target in written:
+        if str(target) == "-":
+            raise ConfigError(
+                "nothing is written to standard output before it is checked; name a file, not -"
+            )
         for path in (target, part_of(target)):
             for other, what in taken:
                 if path.absolute() == other.absolute() or _same_content(path, other):

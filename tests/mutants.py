@@ -534,6 +534,8 @@ MUTANTS = [
     Mutant("a recording replaces a file", Threat.KILLED, "outputs", "pipeline.publish:keep",
            lambda keep: lambda path: part_of(path).rename(path),
            f"{RECORDINGS}:test_a_file_that_appeared_meanwhile_is_not_replaced"),
+    Mutant("anybody may read what shows faces", Threat.SECRETS, "outputs", "pipeline.files:PRIVATE",
+           value(0o644), f"{OUTPUTS}:test_what_shows_faces_is_for_its_owner_alone"),
     Mutant("a half-written file stays", Threat.KILLED, "outputs", "pipeline.files:_same_file",
            returns(False), f"{OUTPUTS}:test_an_abandoned_output_leaves_nothing"),
     Mutant("segments are joined whatever is missing", Threat.KILLED, "segments",

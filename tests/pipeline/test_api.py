@@ -26,6 +26,7 @@ from veilcast.errors import (
     ConfigError,
     DamagedMedia,
     NotVideo,
+    NotWritable,
     OutputExists,
     PrivacyTripped,
     VeilcastError,
@@ -207,6 +208,16 @@ def test_nothing_that_is_read_is_ever_written(source: Path, tmp_path: Path, writ
     assert names(tmp_path) == ["D.jsonl", "in.mp4.part"]
     assert path.read_bytes() == source.read_bytes()
     assert found.read_bytes() == before
+
+
+@pytest.mark.parametrize("besides", ["report", "preview"])
+def test_a_folder_that_is_missing_is_told_before_the_work(tmp_path: Path, besides: str) -> None:
+    target = tmp_path / "out.mp4"
+    missing = tmp_path / "no" / "file"
+    extras = Extras(report=missing) if besides == "report" else Extras(preview=missing)
+    with pytest.raises(NotWritable, match="does not exist"):
+        anonymize_file(tmp_path / "no video", target, Config(), extras)
+    assert names(tmp_path) == []
 
 
 def test_detections_never_replace_their_video(tmp_path: Path) -> None:

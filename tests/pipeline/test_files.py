@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from veilcast.errors import DamagedMedia, InputMissing, InputTooLarge, NotWritable, OutputExists
-from veilcast.pipeline.files import open_source, reserve, sha256, write_durably
+from veilcast.errors import ConfigError, DamagedMedia, InputMissing, InputTooLarge, NotWritable, OutputExists
+from veilcast.pipeline.files import check_apart, open_source, reserve, sha256, write_durably
 
 NO_INPUT = io.BytesIO()
 
@@ -124,6 +124,30 @@ def test_a_folder_that_is_missing_or_in_the_way_is_told(tmp_path: Path) -> None:
         pass
     with pytest.raises(NotWritable, match="is a folder"), reserve(tmp_path, False):
         pass
+
+
+def test_a_device_or_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to("/dev/null")
+    for name in ("pipe", "null"):
+        with pytest.raises(NotWritable, match="device or a pipe"), reserve(tmp_path / name, overwrite=True):
+            pass
+    assert names(tmp_path) == ["null", "pipe"]
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_what_shows_faces_is_for_its_owner_alone(tmp_path: Path) -> None:
+    (tmp_path / "seen.png.part").touch(0o644)  # a killed run left it
+    for name in ("seen.png", "new.png"):
+        with reserve(tmp_path / name, overwrite=True, private=True) as part:
+            assert stat.S_IMODE(part.path.stat().st_mode) == 0o600
+            part.commit(overwrite=True)
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+
+def test_nothing_goes_to_standard_output(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="standard output"):
+        check_apart([tmp_path / "in.mp4"], [Path("-")])
 
 
 def test_standard_input_is_spooled_where_nobody_else_can_see_it(tmp_path: Path) -> None:
