@@ -28,27 +28,24 @@ from veilcast.errors import (
     PrivacyTripped,
     UnsupportedMedia,
 )
-from veilcast.pipeline.admission import codec_name
 from veilcast.pipeline.carriers import views
 from veilcast.pipeline.codecs import FAMILIES, Choice, choose, encoder_options, pixel_format, slices
 from veilcast.pipeline.containers import (
     REFUSES,
     TAKES,
     UNTURNED,
-    holds,
     may_reorder,
     muxer_for,
     muxer_options,
-    starts_at_zero,
     telling_suffix,
 )
+from veilcast.pipeline.copies import Copies
 from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.expected import Expected, can_be_entered, plain
 from veilcast.pipeline.gate import SafeFrame
-from veilcast.pipeline.headers import bare_header
 from veilcast.pipeline.nvenc import on_card
 from veilcast.pipeline.priority import give_back_real_time
-from veilcast.pipeline.streams import SourceStream, StreamFate, fate, kept_tags, side_fate, siting_fate
+from veilcast.pipeline.streams import StreamFate, kept_tags, side_fate, siting_fate
 from veilcast.pipeline.timeline import Timeline
 from veilcast.types import Frame, Orientation
 
@@ -58,8 +55,6 @@ BITEXACT = 1 << 23  # AV_CODEC_FLAG_BITEXACT: no version strings, the same code 
 MUX_BITEXACT = 1 << 10  # AVFMT_FLAG_BITEXACT
 IN_FIELDS = (1 << 18) | (1 << 29)  # AV_CODEC_FLAG_INTERLACED_DCT | AV_CODEC_FLAG_INTERLACED_ME
 QSCALE = 1 << 1  # AV_CODEC_FLAG_QSCALE
-NO_TEXT = b"\0\0"  # the gap between two subtitles of an mp4, which the muxer fills itself
-KEPT_BESIDE = ("skip_samples", "jp_dual_mono", "webvtt_identifier", "webvtt_settings", "mpegts_stream_id")
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
 RANGES = {None: 0, False: 1, True: 2}  # AVColorRange
 
@@ -113,15 +108,16 @@ class Encoder:
         # SVT-AV1 writes to stderr whatever FFmpeg is told
         os.environ.setdefault("SVT_LOG", "1")
         self._video = self._add_video()
-        self._copies: dict[int, Any] = {}  # index in the source -> stream of the output
-        self.streams: list[StreamFate] = [self._add(stream) for stream in source.streams]
+        self._copies = Copies(self._out, self._muxer, decoder, settings.audio == "keep")
+        self.streams: list[StreamFate] = [self._copies.add(stream) for stream in source.streams]
         encoder, main = self.choice.family.encoder, decoder.stream.index
+        self.streams[main] = replace(self.streams[main], reason=self._video_reason())
         self.streams += [side_fate(main, kind, encoder) for kind in decoder.side_kinds]
         if decoder.told.siting is not None:
             self.streams.append(siting_fate(main, decoder.told.siting, encoder, self._muxer))
         self._out.metadata.update(tags)
         self._out.set_chapters(source.chapters())
-        decoder.carry(frozenset(self._copies))
+        decoder.carry(self._copies.indices)
 
     def __enter__(self) -> Self:
         return self
@@ -226,36 +222,7 @@ class Encoder:
             self._out.mux(packet)
 
     def _mux_copies(self, packets: Iterable[av.Packet[Any]]) -> None:
-        for packet in packets:
-            if self._begins(packet) and (packet.size > 2 or bytes(packet) != NO_TEXT):
-                packet = alone(packet)
-                source, packet.stream = packet.stream, self._copies[packet.stream.index]
-                try:
-                    self._out.mux(packet)
-                except av.error.ArgumentError:
-                    raise UnsupportedMedia(self._unfit(source)) from None
-
-    def _unfit(self, stream: Any) -> str:
-        """Why a track cannot be copied, where the muxer objects to a packet: to its time."""
-        what, advice = "sound", "give --audio drop"
-        if stream.type != "audio":
-            what, advice = stream.type, "take that stream out"
-        return (
-            f"{what} of stream {stream.index} of {self._decoder.source} does not follow one clock, as with "
-            f"several edits, and cannot be copied; {advice}, or join its pieces first"
-        )
-
-    def _begins(self, packet: av.Packet[Any]) -> bool:
-        """Whether a packet belongs into this container: where there is no time before zero, a decoder's
-        lead-in that nobody hears stays out, rather than that everything moves to make room for it."""
-        if packet.pts is None or packet.pts >= 0:
-            return True
-        source = self._decoder.container.format.name
-        if not starts_at_zero(self._muxer, codec_name(packet.stream), source):
-            return True
-        heard = packet.pts + (packet.duration or 0) > 0
-        packet.pts, packet.dts = 0, 0
-        return heard
+        self._copies.write(packets)
 
     # -- planning
 
@@ -337,49 +304,6 @@ class Encoder:
         if decoder.told.siting is not None:
             context.options = {**context.options, "chroma_sample_location": decoder.told.siting}
 
-    def _add(self, stream: Any) -> StreamFate:
-        """Plans one stream of the source: what becomes of it, and why."""
-        names = str(stream.disposition.name).split("|")
-        content = stream.data if stream.type == "attachment" else b""
-        seen = SourceStream(stream.index, stream.type, codec_name(stream), names, stream.metadata, content)
-        verdict = fate(seen, self._decoder.stream.index, self._settings.audio == "keep")
-        if verdict.kept and stream.type == "audio" and self._decoder.is_mute(stream):
-            return replace(verdict, kept=False, reason="there is no sound in it")
-        if not verdict.kept or stream.index == self._decoder.stream.index:
-            return replace(verdict, reason=self._video_reason()) if verdict.kept else verdict
-        try:
-            copy = self._copy(stream, verdict)
-        except UnsupportedMedia as error:
-            if verdict.kind == "audio":
-                raise
-            return replace(verdict, kept=False, reason=str(error).partition(";")[0])
-        copy.metadata.clear()
-        copy.metadata.update(kept_tags(stream.metadata))
-        copy.disposition = stream.disposition
-        self._copies[stream.index] = copy
-        return verdict
-
-    def _copy(self, stream: Any, verdict: StreamFate) -> Any:
-        """The stream of the output that takes the packets of one of the source. Raises UnsupportedMedia."""
-        what = f"{verdict.codec} {'sound' if verdict.kind == 'audio' else verdict.kind}"
-        try:
-            header = bare_header(verdict.codec, getattr(stream.codec_context, "extradata", None) or b"")
-        except ValueError:
-            raise UnsupportedMedia(
-                f"the header of the {what} holds what cannot be checked; give --audio drop"
-            ) from None
-        try:
-            if not holds(self._muxer, verdict.codec):
-                raise ValueError
-            copy = self._out.add_stream_from_template(stream)
-        except (ValueError, av.error.FFmpegError):
-            raise UnsupportedMedia(
-                f"a {self._muxer} file cannot hold {what}; write to a .mkv or .mp4 file, or give --audio drop"
-            ) from None
-        if copy.codec_context is not None:
-            copy.codec_context.extradata = header or None
-        return copy
-
     def _video_reason(self) -> str:
         family, why = self.choice.family, self.choice.reason
         quality = f" at {family.quality} {family.default:g}" if family.quality else ""
@@ -391,21 +315,6 @@ def bare(packet: av.Packet[Any]) -> av.Packet[Any]:
     """The packet as it comes out of a segment on the disk: not marked as disposable, which a muxer would
     note and nobody can set again."""
     return packed(bytes(packet), packet.pts, packet.is_keyframe) if packet.is_disposable else packet
-
-
-def alone(packet: av.Packet[Any]) -> av.Packet[Any]:
-    """A packet of a copied track without what its container tied to it, which can hold anything: a matroska
-    file's additions to a block, tags. What is cut off a sound's ends, and where a subtitle stands, stay."""
-    sides = list(packet.iter_sidedata())
-    kept = [side for side in sides if side.data_type in KEPT_BESIDE]
-    if len(kept) == len(sides):
-        return packet
-    copy = packed(bytes(packet), packet.pts, packet.is_keyframe)
-    copy.dts, copy.duration, copy.time_base = packet.dts, packet.duration, packet.time_base
-    copy.stream = packet.stream
-    for side in kept:
-        copy.set_sidedata(side)
-    return copy
 
 
 def packed(data: bytes, pts: int | None, key: bool) -> av.Packet[Any]:
