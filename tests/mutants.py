@@ -17,9 +17,8 @@ import numpy as np
 from veilcast.config import Config
 from veilcast.pipeline import cover as covering
 from veilcast.pipeline import gate, ledger
-from veilcast.pipeline.decode import codec_name
-from veilcast.pipeline.files import part_of
 from veilcast.pipeline.admission import codec_name
+from veilcast.pipeline.files import part_of
 from veilcast.pipeline.schedule import ENLARGED
 from veilcast.pipeline.shapes import Whole
 from veilcast.pipeline.stretch import Stretch
