@@ -98,8 +98,13 @@ def _input(job: Job) -> Iterator[Path]:
         finally:
             if not job.stop.is_set():
                 shutil.rmtree(copy.parent, ignore_errors=True)
-    if place.source.stamp(row.name) != row.stamp:
-        raise DamagedMedia(f"{row.name} changed while it was read; try again when nothing writes to it")
+
+
+def _check_unchanged(job: Job) -> None:
+    """Raises DamagedMedia if the source is not the one that the job met: faces would have been looked for in
+    another picture than the one that was covered."""
+    if job.place.source.stamp(job.row.name) != job.row.stamp:
+        raise DamagedMedia(f"{job.row.name} changed while it was read; try again when nothing writes to it")
 
 
 def _fetched(job: Job, copy: Path) -> None:
@@ -122,8 +127,8 @@ def _sniffed(job: Job) -> None:
 def _published(job: Job, source: Path) -> Json:
     """Renders, verifies, reports, names."""
     place, row = job.place, job.row
-    if place.source.local(row.name) is not None and place.source.stamp(row.name) != row.stamp:
-        raise DamagedMedia(f"{row.name} changed since the job began; try again")
+    if place.source.local(row.name) is not None:
+        _check_unchanged(job)
     local = place.target.local(row.name)
     if local is None:
         return _uploaded(job, source)
@@ -155,7 +160,9 @@ def _uploaded(job: Job, source: Path) -> Json:
 
 
 def _seal(job: Job, made: Json) -> None:
-    """Before the name: the report on the disk, and the journal's word that it is about to be given."""
+    """Before the name: the source as it was, the report on the disk, and the journal's word that the name is
+    about to be given."""
+    _check_unchanged(job)
     if job.journal.row(job.row.number).state is State.CANCELLED:
         raise Cancelled(f"{job.row.name} was cancelled")
     report.write(job.place.report(job.row.number), made)

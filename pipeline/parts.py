@@ -96,14 +96,21 @@ def scout(job: Json, on_frame: OnFrame, tools: Tools) -> Json:
 
 def sections(job: Json, on_frame: OnFrame, tools: Tools) -> Json:
     """Renders segments `job["numbers"]` (first and end) into `job["folder"]`. Tells each that is whole as
-    progress of the stage "segment:SHA256". Raises what rendering raises."""
+    progress of the stage "segment:SHA256". Raises what rendering raises, and DamagedMedia where the file is
+    not the one that was searched."""
     facts = json.loads((Path(job["folder"]) / "file.json").read_text())
     first = Cut.of(facts["cuts"][job["numbers"][0]])
     ways = [*BACK_S, None] if facts["leads"] and first.first else [None]
     for back_s in ways:
         try:
             return _rendered(job, facts, first, back_s, on_frame)
-        except (Elsewhere, DamagedMedia):
+        except Elsewhere:
+            if back_s is None:
+                name = Path(job["source"]).name
+                raise DamagedMedia(
+                    f"{name} changed while it was read; try again when nothing writes to it"
+                ) from None
+        except DamagedMedia:
             if back_s is None:
                 raise
     raise AssertionError("the last way returns or raises")

@@ -96,7 +96,8 @@ class Section(Decoder):
         self._cut, self._back_s = cut, back_s
 
     def frames(self) -> Iterator[Frame]:
-        """Raises Elsewhere, in place of the first frame, where it is not the one of the cut."""
+        """Raises Elsewhere, in place of the first frame, where it is not the one of the cut. One that is
+        damaged is covered whole, whatever it shows."""
         if self._back_s is None or self._cut.first == 0:
             yield from self._from_the_beginning()
             return
@@ -106,17 +107,21 @@ class Section(Decoder):
             index = self._cut.first
             for decoded in self._sought(self._back_s):
                 frame = self._frame(index, decoded.pts, decoded, damaged=False)
-                if index == self._cut.first and hashed(frame) != self._cut.picture:
-                    raise Elsewhere(f"frame {index} looks different when it is sought")
+                self._check(frame)
                 yield frame
                 index += 1
 
     def _from_the_beginning(self) -> Iterator[Frame]:
         for frame in super().frames():
             if frame.index >= self._cut.first:
+                self._check(frame)
                 yield frame
             elif self._retain:
                 self.carrier(frame.index)
+
+    def _check(self, frame: Frame) -> None:
+        if frame.index == self._cut.first and not frame.damaged and hashed(frame) != self._cut.picture:
+            raise Elsewhere(f"frame {frame.index} is not the one that was looked at")
 
     def _sought(self, back_s: int) -> Iterator[Any]:
         """Pictures from the cut on, decoded from a key frame before it."""

@@ -67,6 +67,7 @@ RECORDINGS = "tests.pipeline.test_recordings"
 PEERS = "tests.pipeline.test_live_peers"
 SEGMENTS = "tests.pipeline.test_segments"
 STORES = "tests.pipeline.test_stores"
+BATCH = "tests.pipeline.test_batch"
 KILLS = "tests.pipeline.test_kills"
 SMOOTHING = "tests.trackers.test_smoothing"
 ONLINE = "tests.trackers.test_online"
@@ -543,6 +544,12 @@ MUTANTS = [
            f"{SEGMENTS}:open_segment", returns(None), f"{SEGMENTS}:test_a_damaged_segment_is_noticed"),
     Mutant("a frame that was sought is taken unseen", Threat.KILLED, "segments", "pipeline.sections:hashed",
            returns("0" * 32), f"{SEGMENTS}:test_a_frame_that_is_sought_is_the_one_that_was_looked_at"),
+    Mutant("another film is covered with this one's plan", Threat.MISSED, "segments",
+           "pipeline.sections:Section._check", returns(None),
+           f"{SEGMENTS}:test_another_film_under_the_name_is_not_covered_with_the_plan_of_the_first", (2,)),
+    Mutant("a source that changed meanwhile has its output", Threat.MISSED, "archive",
+           "pipeline.archive:_check_unchanged", returns(None),
+           f"{BATCH}:test_a_source_that_changes_at_the_last_moment_gets_no_output", ("out",)),
     Mutant("a name may lead out of its folder", Threat.SECRETS, "stores", f"{STORES}:is_safe", returns(True),
            f"{STORES}:test_names_that_lead_elsewhere_are_refused", ("../x.mp4",)),
     Mutant("whatever lies under the name is the output", Threat.KILLED, "archive", "pipeline.archive:sha256",

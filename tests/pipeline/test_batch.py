@@ -137,6 +137,22 @@ def test_files_that_fail_are_told_and_the_rest_is_done(tmp_path: Path) -> None:
     assert reasons(run(folder, tmp_path / "out", tmp_path / "job"))["text.mp4"] == (State.DONE, "")
 
 
+@pytest.mark.parametrize("target", ["out", "memory://redacted"])
+def test_a_source_that_changes_at_the_last_moment_gets_no_output(target: str, tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    folder = archive(tmp_path / "in", 1)
+
+    def written_to(event: Event) -> None:
+        if event.progress and event.progress.stage == "checking":
+            os.utime(folder / "cam0" / "000.mp4", ns=(1, 1))
+
+    place = target if "://" in target else str(tmp_path / target)
+    outcome = run(folder, place, tmp_path / "job", written_to)
+    assert reasons(outcome) == {"cam0/000.mp4": (State.QUARANTINED, "DamagedMedia")}
+    system, path = fsspec.core.url_to_fs(place)
+    assert not system.find(path)
+
+
 def test_on_error_stop_ends_the_job_after_the_file_that_failed(tmp_path: Path) -> None:
     folder = archive(tmp_path / "in", 3)
     (folder / "aaa.mp4").write_text("hello")

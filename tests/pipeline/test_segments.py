@@ -14,7 +14,7 @@ from tests.clips import clip
 from tests.media import Clip
 
 from veilcast.config import Config, overlay
-from veilcast.errors import PrivacyTripped, WorkerDied
+from veilcast.errors import DamagedMedia, PrivacyTripped, WorkerDied
 from veilcast.pipeline import encode, jobs, parts, sections, segments
 from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.detectors.candidates import Look
@@ -198,6 +198,19 @@ def test_a_frame_that_is_sought_is_the_one_that_was_looked_at(
         next(decoder.frames())
     with sections.Section(made.source, right, 0) as decoder:
         assert next(decoder.frames()).index == 2 * SEGMENT
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_another_film_under_the_name_is_not_covered_with_the_plan_of_the_first(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Same size, same times, other pictures: what was found in the first says nothing of these."""
+    shorten(monkeypatch)
+    made = Parts.begun(clip(tmp_path / "in.mp4"), tmp_path)
+    clip(made.source, codec="mpeg4")
+    with pytest.raises(DamagedMedia, match="changed while it was read"):
+        made.render(number, number + 1)
+    assert made.hashes == {}
 
 
 def test_every_frame_has_its_fate_once() -> None:
