@@ -283,6 +283,7 @@ def _copy_labels(source: Path, target: Path, others: Sequence[str]) -> list[str]
             try:
                 labels.copy(source / name, target / name)
             except VeilcastError as error:
+                (target / name).unlink(missing_ok=True)  # of an earlier run
                 failed.append(f"{name}: {error}")
     return failed
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,9 +15,14 @@ from veilcast.errors import ConfigError, UnsupportedMedia
 from veilcast.pipeline.files import write_durably
 
 SUFFIXES = frozenset({".csv", ".tsv", ".json", ".txt"})
-# of COCO's "images": addresses at which the original picture can still be fetched, and when it was taken
 FILE_COLUMNS = ("file", "filename", "file_name", "path", "image")
-LEADS_BACK = frozenset({"flickr_url", "coco_url", "url", "date_captured"})
+# COCO's addresses at which the original picture can still be fetched and the time when it was taken, and the
+# original picture itself as labelme keeps it
+LEADS_BACK = frozenset({"flickr_url", "coco_url", "url", "date_captured", "imageData"})
+PICTURE_CHARS = 1000  # of base64: smaller pictures show nobody
+CODED = re.compile(r"(?:[\w+/=-]{60,}[\r\n]*)+", re.ASCII)  # its lines have 60 to 76
+DATA_URI = re.compile(r"\bdata:(?:\w+/[\w.+-]+)?[;,]", re.ASCII | re.IGNORECASE)  # RFC 2397
+NO_TEXT = re.compile(r"[\0-\x08\x0e-\x1f]")  # in a table in any code that has ASCII in it
 
 
 def is_label(path: Path) -> bool:
@@ -24,16 +30,20 @@ def is_label(path: Path) -> bool:
 
 
 def copy(source: Path, target: Path) -> None:
-    """A label file to the new set; COCO's addresses of the originals are left out. Raises
-    UnsupportedMedia for JSON that does not parse, OutputError."""
+    """A label file to the new set; of JSON, what leads back to the originals is left out. Raises
+    UnsupportedMedia for JSON that does not parse and for tables that could hold pictures, OutputError."""
     data = source.read_bytes()
     if source.suffix.lower() == ".json":
         try:
-            labels = json.loads(data)
-        except ValueError:
+            data = json.dumps(cleaned(json.loads(data))).encode()
+        except (ValueError, RecursionError):
             raise UnsupportedMedia(f"{source.name} is not JSON; it was not copied") from None
-        if is_coco(labels):
-            data = json.dumps(cleaned(labels)).encode()
+    else:
+        text = data.decode("latin-1")
+        if NO_TEXT.search(text):
+            raise UnsupportedMedia(f"{source.name} is no text; it was not copied")
+        if holds_picture(text):
+            raise UnsupportedMedia(f"{source.name} seems to hold pictures; it was not copied: take them out")
     write_durably(target, data)
 
 
@@ -77,15 +87,17 @@ def _matched(told: Mapping[str, str], names: Sequence[str], table: Path) -> dict
     return found
 
 
-def is_coco(labels: Any) -> bool:
-    """Whether this is COCO's layout: an object with lists of images and annotations."""
-    return isinstance(labels, dict) and isinstance(labels.get("images"), list) and "annotations" in labels
+def cleaned(labels: Any) -> Any:
+    """Labels (JSON's values) without what leads back to the originals, and without pictures: null, as
+    labelme writes it, where one was."""
+    if isinstance(labels, dict):
+        kept = {key: value for key, value in labels.items() if key not in LEADS_BACK}
+        return {key: cleaned(value) for key, value in kept.items() if not holds_picture(key)}
+    if isinstance(labels, list):
+        return [cleaned(value) for value in labels]
+    return None if isinstance(labels, str) and holds_picture(labels) else labels
 
 
-def cleaned(labels: dict[str, Any]) -> dict[str, Any]:
-    """COCO labels without what leads back to the originals."""
-    images = [
-        {k: v for k, v in image.items() if k not in LEADS_BACK} if isinstance(image, dict) else image
-        for image in labels["images"]
-    ]
-    return {**labels, "images": images}
+def holds_picture(text: str) -> bool:
+    """Whether a text holds what could be a picture: a data: URI, or so much without a gap that is base64."""
+    return DATA_URI.search(text) is not None or any(len(run) >= PICTURE_CHARS for run in CODED.findall(text))

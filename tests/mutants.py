@@ -68,6 +68,7 @@ PEERS = "tests.pipeline.test_live_peers"
 SEGMENTS = "tests.pipeline.test_segments"
 STORES = "tests.pipeline.test_stores"
 BATCH = "tests.pipeline.test_batch"
+PICTURES = "tests.pipeline.test_images"
 KILLS = "tests.pipeline.test_kills"
 SMOOTHING = "tests.trackers.test_smoothing"
 ONLINE = "tests.trackers.test_online"
@@ -550,6 +551,10 @@ MUTANTS = [
     Mutant("a source that changed meanwhile has its output", Threat.MISSED, "archive",
            "pipeline.archive:_check_unchanged", returns(None),
            f"{BATCH}:test_a_source_that_changes_at_the_last_moment_gets_no_output", ("out",)),
+    Mutant("labels hold the original picture", Threat.SECRETS, "pictures", "pipeline.labels:holds_picture",
+           returns(False), f"{PICTURES}:test_what_could_be_a_picture_is_none_of_the_labels"),
+    Mutant("labels lead back to the originals", Threat.SECRETS, "pictures", "pipeline.labels:LEADS_BACK",
+           value(frozenset()), f"{PICTURES}:test_what_could_be_a_picture_is_none_of_the_labels"),
     Mutant("a name may lead out of its folder", Threat.SECRETS, "stores", f"{STORES}:is_safe", returns(True),
            f"{STORES}:test_names_that_lead_elsewhere_are_refused", ("../x.mp4",)),
     Mutant("whatever lies under the name is the output", Threat.KILLED, "archive", "pipeline.archive:sha256",

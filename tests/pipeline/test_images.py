@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import tempfile
@@ -270,6 +271,40 @@ def test_labels_come_along_without_what_leads_back(folder: Path, tmp_path: Path)
     assert (tmp_path / "out" / "people.csv").read_text() == (folder / "people.csv").read_text()
     assert summary.left_behind == ("thumbs.db",)
     assert not (tmp_path / "out" / "thumbs.db").exists()
+
+
+def test_what_could_be_a_picture_is_none_of_the_labels(tmp_path: Path) -> None:
+    """As labelme writes them, and as others do: in a list, in lines, in a key, as a URI."""
+    photo().save(tmp_path / "2.png")
+    coded = base64.b64encode((tmp_path / "2.png").read_bytes()).decode()
+    lines = base64.encodebytes((tmp_path / "2.png").read_bytes()).decode()
+    uri = "data:image/svg+xml,%3Csvg%3E"
+    shapes = [{"label": "anna", "points": [[1.5, 2], [3, 4]], "note": "no " * 999}]
+    labelme = {"version": "5.0", "shapes": shapes, "imagePath": "2.png", "imageData": coded}
+    others = {"a": [{"url": "http://x/1", "b": [coded, lines, uri, 7]}], "c": f"x {coded}", coded: 1}
+    expected = [{k: v for k, v in labelme.items() if k != "imageData"},
+                {"a": [{"b": [None, None, None, 7]}], "c": None}]  # fmt: skip
+    for given, wanted in zip((labelme, others), expected, strict=True):
+        (tmp_path / "given.json").write_text(json.dumps(given))
+        labels.copy(tmp_path / "given.json", tmp_path / "made.json")
+        assert json.loads((tmp_path / "made.json").read_text()) == wanted
+
+
+@pytest.mark.parametrize("cell", ["base64", "lines", "data:image/gif;base64,R0lGOD", "bytes", "utf-16"])
+def test_a_table_that_could_hold_pictures_is_left_out_and_told(
+    cell: str, folder: Path, tmp_path: Path
+) -> None:
+    data = (folder / "anna" / "1.jpg").read_bytes()
+    held = {"base64": base64.b64encode(data), "lines": base64.encodebytes(data), "bytes": data,
+            "utf-16": "anna".encode("utf-16")}.get(cell, cell.encode())  # fmt: skip
+    (folder / "table.csv").write_bytes(b"file,person,thumb\nanna/1.jpg,anna,x\n")
+    (folder / "list.txt").write_text("000001\nanna-1\n" * 999 + "Jörg;ñ\n", encoding="latin-1")
+    run_folder(folder, tmp_path / "out", Config())
+    (folder / "table.csv").write_bytes(b"file,person,thumb\nanna/1.jpg,anna," + held + b"\n")
+    with pytest.raises(SomeFailed, match=r"table\.csv"):
+        run_folder(folder, tmp_path / "out", Config())
+    assert not (tmp_path / "out" / "table.csv").exists(), "not even that of an earlier run"
+    assert (tmp_path / "out" / "list.txt").read_bytes() == (folder / "list.txt").read_bytes()
 
 
 def test_an_output_that_decodes_to_something_else_is_not_kept(
