@@ -31,6 +31,7 @@ from veilcast.pipeline.shapes import (
     pooled,
     stored,
 )
+from veilcast.pipeline.transparency import is_shaded
 from veilcast.types import Box, Frame, Plane, Track, TrackState
 
 Painter = Callable[[Frame], None]  # paints a face into the planes, in place, or raises Refused
@@ -115,12 +116,19 @@ def _drawn(frame: Frame, region: Region, settings: config.Cover, faces: Mapping[
     if isinstance(region, Whole):
         return False
     if isinstance(region, Ellipse) and region.track is not None and region.track in faces:
+        if frame.format.alpha and _is_seen_in_alpha(frame, region):
+            raise Refused("what is seen there is in the alpha channel, which a face does not replace")
         faces[region.track](frame)
         return True
     if settings.replacewith in ("mosaic", "blur"):
         _coarse(frame, region, settings)
         return True
     return False
+
+
+def _is_seen_in_alpha(frame: Frame, region: Region) -> bool:
+    areas = _areas(frame, region, 0.0)
+    return bool(areas) and is_shaded(frame.planes[-1][areas[-1][2]])
 
 
 def slate(frame: Frame, reason: str) -> Covered:

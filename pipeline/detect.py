@@ -29,7 +29,6 @@ from veilcast.pipeline.detectors.network import (
     kind_of,
 )
 from veilcast.pipeline.novelty import Watch
-from veilcast.pipeline.pixels import picture
 from veilcast.pipeline.schedule import (
     WHOLE_EVERY,
     Pass,
@@ -38,6 +37,7 @@ from veilcast.pipeline.schedule import (
     in_a_crowd,
     still_passes,
 )
+from veilcast.pipeline.transparency import Shown, ways
 from veilcast.trt_engines.engine import Engine
 from veilcast.trt_engines.models import Models
 from veilcast.trt_engines.open import open_engine
@@ -101,7 +101,8 @@ class FaceFinder:
         """The faces in a picture that has no neighbours to be found in: the closest look there is, but its
         most costly pass only where something that could be a small face was seen without it."""
         passes = still_passes(frame.displayed_size)
-        return self._look(frame, passes, shown=_from_the_largest(frame, passes).__getitem__).faces
+        quick = [_from_the_largest(shown, passes).__getitem__ for shown in ways(frame)]
+        return self._look(frame, passes, shown=quick).faces
 
     def find_all(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Look | None]]:
         """Each frame in order with the look that `find` would take at it, None = none, and the last frame
@@ -153,14 +154,32 @@ class FaceFinder:
         frame: Frame,
         passes: Sequence[Pass],
         before: Sequence[Future[Look]] = (),
-        shown: Callable[[tuple[int, int]], Rgb | Picture] | None = None,
+        shown: Sequence[Shown] | None = None,
         each: Callable[..., Iterator[Candidates]] = map,
     ) -> Look:
-        """`before`: looks that tell where to look; `shown`: the picture at a size; `each`: how passes over
-        all of it are done, one after the other or, where no other look is waiting, side by side."""
-        size, shown = frame.displayed_size, shown or cache(partial(picture, frame))
+        """`before`: looks that tell where to look; `shown`: the ways in which it is seen, mostly one;
+        `each`: how passes over all of it are done, one after the other or, where no other look is waiting,
+        side by side."""
+        size, shown = frame.displayed_size, shown or [cache(way) for way in ways(frame)]
         if _is_crowd(passes, size, before[:-1]):  # without the last, which this one need not wait for yet
             passes = in_a_crowd(passes, size, self._settings.thorough_every)
+        found = [said for way in shown for said in self._found(way, passes, size, before, each)]
+        seen = joined([candidates for _, candidates in found])
+        weak = self._settings.weak
+        sure = [(name, c.take(np.flatnonzero(c.scores >= weak))) for name, c in found]
+        union = united([joined([c for n, c in sure if n == name]) for name in dict(sure)])
+        faces = union.faces("+".join(dict(sure)))
+        return Look(tuple(faces), seen.boxes[seen.scores >= SHOWN * weak], seen)
+
+    def _found(
+        self,
+        shown: Shown,
+        passes: Sequence[Pass],
+        size: tuple[int, int],
+        before: Sequence[Future[Look]],
+        each: Callable[..., Iterator[Candidates]],
+    ) -> list[tuple[str, Candidates]]:
+        """What each pass says of a picture, beside the name of its network."""
         # the longest first, so that those that are done side by side end together
         whole = sorted((step for step in passes if not step.near), key=lambda step: -prod(step.size))
         said = dict(zip(whole, each(lambda step: self._whole(shown, step, size), whole), strict=True))
@@ -169,27 +188,14 @@ class FaceFinder:
             if step.near:
                 known = [seen for _, seen in found] + [look.result().candidates for look in before]
                 found.append((step.network, self._near(shown, step, size, joined(known))))
-        seen = joined([candidates for _, candidates in found])
-        weak = self._settings.weak
-        sure = [(name, c.take(np.flatnonzero(c.scores >= weak))) for name, c in found]
-        union = united([joined([c for n, c in sure if n == name]) for name in dict(sure)])
-        faces = union.faces("+".join(dict(sure)))
-        return Look(tuple(faces), seen.boxes[seen.scores >= SHOWN * weak], seen)
+        return found
 
-    def _whole(
-        self, shown: Callable[[tuple[int, int]], Rgb | Picture], step: Pass, size: tuple[int, int]
-    ) -> Candidates:
+    def _whole(self, shown: Shown, step: Pass, size: tuple[int, int]) -> Candidates:
         """What a pass says of a frame of displayed `size`, in its pixels."""
         seen = self._seen(step.network, shown(step.size))
         return seen.moved(size[0] / step.size[0], size[1] / step.size[1])
 
-    def _near(
-        self,
-        shown: Callable[[tuple[int, int]], Rgb | Picture],
-        step: Pass,
-        size: tuple[int, int],
-        known: Candidates,
-    ) -> Candidates:
+    def _near(self, shown: Shown, step: Pass, size: tuple[int, int], known: Candidates) -> Candidates:
         """The same around what is `known` and small for the pass; of the whole picture on a GPU, where
         nothing is cut up."""
         scale = step.size[0] / size[0], step.size[1] / size[1]
@@ -286,13 +292,13 @@ def _is_crowd(passes: Sequence[Pass], size: tuple[int, int], before: Sequence[Fu
     return tiles.around(spots, near) == [(0, 0, *near)]
 
 
-def _from_the_largest(frame: Frame, passes: Sequence[Pass]) -> dict[tuple[int, int], Rgb | Picture]:
+def _from_the_largest(way: Shown, passes: Sequence[Pass]) -> dict[tuple[int, int], Rgb | Picture]:
     """The picture at each size, in less time than each would take: smaller ones are made of the largest."""
     sizes = {p.size for p in passes}
     largest = max(sizes, key=prod)
-    shown = picture(frame, largest)
+    shown = way(largest)
     if not isinstance(shown, np.ndarray):
-        return {size: picture(frame, size) for size in sizes}  # on a GPU, which has its own way
+        return {size: way(size) for size in sizes}  # on a GPU, which has its own way
     return {s: shown if s == largest else cv2.resize(shown, s, interpolation=cv2.INTER_AREA) for s in sizes}
 
 

@@ -29,9 +29,10 @@ from veilcast.pipeline.ledger import Ledger
 from veilcast.pipeline.picture_files import Picture
 from veilcast.pipeline.pixels import to_rgb
 from veilcast.pipeline.studio import Studio
+from veilcast.pipeline.transparency import veil
 from veilcast.trt_engines.models import Models
 from veilcast.trt_engines.open import open_engine
-from veilcast.types import Box, Face, Frame, PixelFormat, Track, TrackState
+from veilcast.types import Box, Face, Frame, Track, TrackState
 
 # Networks are compiled for one size each, so pictures are fitted into few: width, height. The finder takes
 # large ones as they are (schedule.detail).
@@ -199,10 +200,13 @@ def found(frame: Frame, finder: FaceFinder) -> list[Face]:
     """The faces of a picture, looked for on one of a few canvases, in pixels of the picture."""
     canvas, scale = fitted(*frame.displayed_size)
     size = tuple(max(1, round(side * scale)) for side in frame.displayed_size)
-    rgb = np.zeros((canvas[1], canvas[0], 3), np.uint8)
-    rgb[: size[1], : size[0]] = to_rgb(frame, (size[0], size[1]))
-    planes = tuple(rgb[..., c] for c in range(3))
-    still = Frame(frame.index, frame.index, Fraction(1), planes, PixelFormat("rgb24", "rgb", 8))
+    samples = np.zeros((canvas[1], canvas[0], 4 if frame.format.alpha else 3), np.uint8)
+    samples[: size[1], : size[0], :3] = to_rgb(frame, (size[0], size[1]))
+    if frame.format.alpha:
+        samples[: size[1], : size[0], 3:] = to_rgb(veil(frame), (size[0], size[1]))[..., :1]
+    planes = tuple(samples[..., c] for c in range(samples.shape[2]))
+    kind = picture_files.LAYOUTS["RGBA" if frame.format.alpha else "RGB"]
+    still = Frame(frame.index, frame.index, Fraction(1), planes, kind)
     across, down = (own / drawn for own, drawn in zip(frame.displayed_size, size, strict=True))
     return [_moved(face, across, down) for face in finder.still(still)]
 

@@ -19,6 +19,7 @@ from veilcast.pipeline import cover as covering
 from veilcast.pipeline import gate, ledger
 from veilcast.pipeline.admission import codec_name
 from veilcast.pipeline.files import part_of
+from veilcast.pipeline.picture_files import LAYOUTS
 from veilcast.pipeline.schedule import ENLARGED
 from veilcast.pipeline.shapes import Whole
 from veilcast.pipeline.stretch import Stretch
@@ -68,6 +69,7 @@ PEERS = "tests.pipeline.test_live_peers"
 SEGMENTS = "tests.pipeline.test_segments"
 STORES = "tests.pipeline.test_stores"
 BATCH = "tests.pipeline.test_batch"
+ALPHA = "tests.pipeline.test_transparency"
 PICTURES = "tests.pipeline.test_images"
 KILLS = "tests.pipeline.test_kills"
 SMOOTHING = "tests.trackers.test_smoothing"
@@ -551,6 +553,12 @@ MUTANTS = [
     Mutant("a source that changed meanwhile has its output", Threat.MISSED, "archive",
            "pipeline.archive:_check_unchanged", returns(None),
            f"{BATCH}:test_a_source_that_changes_at_the_last_moment_gets_no_output", ("out",)),
+    Mutant("what alpha shows is not looked at", Threat.MISSED, "alpha", "pipeline.detect:ways",
+           lambda ways: lambda frame: ways(frame)[:1],
+           f"{ALPHA}:test_a_face_that_only_alpha_shows_is_found", (LAYOUTS["RGBA"], False)),
+    Mutant("a new face is painted under the old one's alpha", Threat.FAILED, "alpha",
+           "pipeline.cover:_is_seen_in_alpha", returns(False),
+           f"{ALPHA}:test_no_cover_leaves_what_alpha_shows", ("synthetic",)),
     Mutant("labels hold the original picture", Threat.SECRETS, "pictures", "pipeline.labels:holds_picture",
            returns(False), f"{PICTURES}:test_what_could_be_a_picture_is_none_of_the_labels"),
     Mutant("labels lead back to the originals", Threat.SECRETS, "pictures", "pipeline.labels:LEADS_BACK",
