@@ -14,6 +14,8 @@ from veilcast.pipeline.journal import Journal, Row
 from veilcast.pipeline.stores import Store
 from veilcast.pipeline.supervise import OnProgress, silent
 
+NUMBER = "[0-9]" * 7  # glob of what a file of a job is called in the job's folder
+
 
 @dataclass(frozen=True, slots=True)
 class Place:

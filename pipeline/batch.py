@@ -47,6 +47,7 @@ from veilcast.pipeline.intake import (
     KEY,
     begin,
     check_apart,
+    clear_work,
     default_folder,
     forget,
     keyed,
@@ -135,13 +136,19 @@ def run_archive(
         open_store(source, dict(options.source_options)),
         open_store(target, dict(options.target_options)),
     )
+    made = not folder.exists()
     make_folder(folder)
     with locked(folder):
         if options.restart:
             forget(folder)
         with Journal(folder) as journal:
-            begin(journal, source, target, config)
-            left = scan(taken, journal, options.priorities)
+            try:
+                begin(journal, source, target, config)
+                left = scan(taken, journal, options.priorities)
+            except VeilcastError:
+                if made:  # just now, for nothing: nobody can go on with it
+                    shutil.rmtree(folder, ignore_errors=True)
+                raise
             journal.move((State.RUNNING,), State.QUEUED)  # of a process that was killed
             bucket = (
                 Bucket(options.limit_bytes_s, sleep=_sleep_until(stop)) if options.limit_bytes_s else None
@@ -154,7 +161,7 @@ def run_archive(
             counts = journal.counts()
             if not counts[State.QUEUED] and not counts[State.RUNNING]:
                 (folder / KEY).unlink(missing_ok=True)  # the job is done: nobody draws these people again
-                shutil.rmtree(folder / "work", ignore_errors=True)
+                clear_work(folder)
             return Outcome(folder, counts, left, time.monotonic() - began_s)
 
 

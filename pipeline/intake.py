@@ -9,13 +9,15 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
 from veilcast.config import Config
 from veilcast.errors import ConfigError, InputMissing, NotWritable, StoreFailed
 from veilcast.pipeline import sniff
-from veilcast.pipeline.journal import NAME, Journal
+from veilcast.pipeline.archive_job import NUMBER, make_private
+from veilcast.pipeline.journal import LOCK, NAME, Journal
 from veilcast.pipeline.stores import Entry, Folder, Store, open_store, printable
 
 KEY = "identity.key"
@@ -35,7 +37,11 @@ def default_folder(source: str, target: str) -> Path:
 
 
 def check_apart(source: str, target: str, folder: Path) -> None:
-    """Raises ConfigError where the job would read what it writes, or keep its key beside the output."""
+    """Raises ConfigError where the job would read what it writes, or keep its key beside the output or among
+    the originals."""
+    taken, own = open_store(source), folder.resolve()
+    if isinstance(taken, Folder) and _in_one_another(own, taken.whole.resolve()):
+        raise ConfigError(f"the journal {folder} and {source} lie in one another; name another folder")
     given = open_store(target)
     if isinstance(given, Folder):
         root = Path(target.removeprefix("file://")).absolute().resolve()
@@ -43,30 +49,45 @@ def check_apart(source: str, target: str, folder: Path) -> None:
             raise ConfigError(f"the journal must not lie in the output {target}; name another folder")
         if any(c in target for c in "*?[") and not root.exists():
             raise ConfigError(f"{target} must name a folder, not a pattern")
-        taken = open_store(source)
-        if isinstance(taken, Folder):
-            there = taken.root.resolve()
-            if root == there or there in root.parents or root in there.parents:
-                raise ConfigError(f"{target} and {source} lie in one another; write to a folder beside it")
+        if isinstance(taken, Folder) and _in_one_another(root, taken.root.resolve()):
+            raise ConfigError(f"{target} and {source} lie in one another; write to a folder beside it")
+
+
+def _in_one_another(one: Path, other: Path) -> bool:
+    return one == other or one in other.parents or other in one.parents
 
 
 def make_folder(folder: Path) -> None:
+    """The job's folder, private. Raises ConfigError for one that holds something else, NotWritable."""
     try:
+        _check_own(folder)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder.chmod(0o700)
-        (folder / "reports").mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
         raise NotWritable(f"cannot make the journal's folder {folder}: {error.strerror}") from None
 
 
+def _check_own(folder: Path) -> None:
+    held = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if NAME not in held and held - {LOCK}:
+        raise ConfigError(f"{folder} is not empty and no job's folder; give --journal a new or an empty one")
+
+
 def forget(folder: Path) -> None:
     """Nothing was ever done, as far as this journal goes; outputs that exist stay."""
-    for path in folder.iterdir():
-        if path.name.startswith(NAME) or path.name == KEY:
-            path.unlink()
-        elif path.name in ("work", "reports"):
-            shutil.rmtree(path)
-    (folder / "reports").mkdir(mode=0o700)
+    for report in (folder / "reports").glob(f"{NUMBER}.json"):
+        report.unlink()
+    clear_work(folder)
+    for name in (KEY, NAME, f"{NAME}-wal", f"{NAME}-shm"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def clear_work(folder: Path) -> None:
+    """What lies between goes: the folders that files were given, and nothing that somebody else put there."""
+    for path in (folder / "work").glob(NUMBER):
+        shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        (folder / "work").rmdir()
 
 
 def settings_digest(config: Config) -> str:
@@ -83,6 +104,7 @@ def begin(journal: Journal, source: str, target: str, config: Config) -> None:
     if before is None:
         journal.set(settings=digest, made=time.time(), version=1)
     journal.set(source=printable(source), target=printable(target))
+    make_private(journal.folder / "reports")
 
 
 def scan(store: Store, journal: Journal, priorities: Sequence[tuple[str, int]]) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from veilcast.pipeline.stores import Entry
 
 Json = dict[str, Any]
 
-NAME = "journal.sqlite"
+NAME, LOCK = "journal.sqlite", "lock"
 VERSION = 1
 SCHEMA = """
 create table if not exists job (key text primary key, value text not null) without rowid;
@@ -82,8 +82,10 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = threading.RLock()
-        self._db = sqlite3.connect(folder / NAME, timeout=60, isolation_level=None, check_same_thread=False)
         try:
+            self._db = sqlite3.connect(
+                folder / NAME, timeout=60, isolation_level=None, check_same_thread=False
+            )
             self._db.execute("pragma journal_mode = wal")
             self._db.execute("pragma synchronous = full")
             self._db.executescript(SCHEMA)
@@ -250,7 +252,7 @@ def shown(name: str) -> str:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """The right to run the job in this folder. Raises JournalBusy where another process has it."""
-    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -138,6 +138,11 @@ class Folder:
             self._exact = False
         self.root = Path(root)
 
+    @property
+    def whole(self) -> Path:
+        """What is read: the folder, or the one file."""
+        return self.root / self._pattern if self._exact else self.root
+
     def walk(self) -> Iterator[Entry]:
         if self._exact:
             yield self._entry(self._pattern)

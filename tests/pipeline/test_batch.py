@@ -198,6 +198,47 @@ def test_places_that_lie_in_one_another_are_refused(source: Path, tmp_path: Path
         run(tmp_path / "empty", tmp_path / "out", tmp_path / "job2")
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_folder_of_somebody_is_no_journal(restart: bool, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    for name in ("work/footage.mp4", "reports/2026.pdf"):
+        (mine / name).parent.mkdir(parents=True, exist_ok=True)
+        (mine / name).write_text("mine")
+    mine.chmod(0o755)
+    before = contents(mine)
+    with pytest.raises(ConfigError, match="no job's folder"):
+        run(tmp_path / "in", tmp_path / "out", mine, restart=restart)
+    assert contents(mine) == before
+    assert mine.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_journal_among_the_originals_or_around_them_is_refused(tmp_path: Path) -> None:
+    folder = archive(tmp_path / "work" / "in", 1)
+    for journal in (folder / "job", folder, tmp_path / "work", tmp_path):
+        with pytest.raises(ConfigError, match="lie in one another"):
+            run(folder, tmp_path / "out", journal)
+    assert run(folder / "cam0" / "000.mp4", tmp_path / "out", tmp_path / "job").counts[State.DONE] == 1
+
+
+def test_a_job_deletes_what_it_made_and_nothing_else(tmp_path: Path) -> None:
+    own = ("work/0000001/segment-000000", "reports/0000001.json", "identity.key")
+    mine = ("work/mine.mp4", "work/mine/a.mp4", "reports/mine.json", "journal.sqlite.bak", "notes.txt")
+    with Journal(tmp_path):
+        for name in (*own, *mine):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text("x")
+    intake.forget(tmp_path)
+    assert set(contents(tmp_path)) == set(mine)
+
+
+def test_a_job_that_could_not_begin_leaves_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "notes.txt").write_text("no video")
+    with pytest.raises(InputMissing):
+        run(tmp_path / "in", tmp_path / "out", tmp_path / "jobs" / "job")
+    assert list((tmp_path / "jobs").iterdir()) == []
+
+
 def test_hostile_names_stay_inside_and_come_out_as_they_went_in(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
@@ -237,8 +278,9 @@ def test_what_lies_between_is_private_and_gone_at_the_end(source: Path, tmp_path
             with contextlib.suppress(FileNotFoundError):  # another file's, done in the meantime
                 modes.add(path.stat().st_mode & 0o777)
 
-    (job).mkdir()
-    (job / "identity.key").write_bytes(b"k" * 32)
+    job.mkdir()
+    with Journal(job):
+        (job / "identity.key").write_bytes(b"k" * 32)
     run(source, tmp_path / "out", job, looked)
     assert modes == {0o700}
     assert sorted(path.name for path in job.iterdir() if "sqlite" not in path.name) == ["lock", "reports"]
