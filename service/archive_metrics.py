@@ -19,7 +19,7 @@ from prometheus_client import (
 
 from veilcast.errors import ConfigError, NotWritable
 from veilcast.pipeline.batch import Event
-from veilcast.pipeline.journal import SETTLED, Journal, State
+from veilcast.pipeline.journal import NAME, SETTLED, Journal, State
 
 _EVERY_S = 5.0
 
@@ -90,6 +90,8 @@ class ArchiveMetrics:
         self._bytes.labels("out").inc(row.facts["bytes_out"])
 
     def _write(self) -> None:
+        if not (self._folder / NAME).is_file():  # nothing was begun
+            return
         with Journal(self._folder) as journal:
             for state, count in journal.counts().items():
                 self._files.labels(str(state)).set(count)

@@ -77,6 +77,17 @@ def test_jobs_are_listed_and_shown(job: Path, tmp_path: Path) -> None:
     assert "cam1/a.mp4" not in one
 
 
+def test_a_broken_journal_is_told_beside_the_jobs_that_can_be_read(job: Path) -> None:
+    broken = job.with_name("0000")
+    broken.mkdir()
+    (broken / "journal.sqlite").write_bytes(b"no journal " * 99)
+    listed = RUN.invoke(jobs.app, ["list"])
+    assert listed.exit_code == 0
+    first, second = listed.output.splitlines()
+    assert "is not a journal" in first
+    assert second.startswith(job.name)
+
+
 def test_files_wait_again_or_are_given_up(job: Path) -> None:
     RUN.invoke(jobs.app, ["retry", job.name, "cam1/*"])
     assert states(job) == ["done", "queued", "quarantined", "cancelled", "queued"]
@@ -113,6 +124,17 @@ def test_metrics_are_served_on_loopback_and_hold_no_names(job: Path, tmp_path: P
     assert "veilcast_archive_frames_total 5.0" in text
     assert 'veilcast_archive_failures_total{kind="Kind"} 2.0' in text
     assert "cam0" not in text
+
+
+def test_a_mistake_stays_a_sentence_where_metrics_are_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("prometheus_client")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    told = RUN.invoke(
+        batch.app, [str(tmp_path), str(tmp_path / "out"), "--metrics", str(tmp_path / "m.prom")]
+    )
+    assert isinstance(told.exception, ConfigError)
 
 
 def test_the_example_for_kubernetes_calls_options_that_exist() -> None:

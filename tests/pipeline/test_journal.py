@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from veilcast.errors import ConfigError, JournalBusy
+from veilcast.errors import ConfigError, JournalBusy, NotWritable
 from veilcast.pipeline.journal import Journal, State, locked, shown
 from veilcast.pipeline.stores import Entry
 
@@ -103,6 +103,11 @@ def test_a_file_that_is_no_journal_is_told(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match="is not a journal"):
         Journal(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(NotWritable, match="nothing"):
+        Journal(tmp_path / "nothing")
 
 
 def test_the_size_of_a_job_does_not_slow_it_down(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from veilcast.errors import InputMissing
+from veilcast.errors import InputMissing, VeilcastError
 
 if TYPE_CHECKING:
     from veilcast.pipeline.accounts import Totals
@@ -31,13 +31,19 @@ def list_jobs() -> None:
 
     folders = sorted(path.parent for path in state_home().glob(f"*/{NAME}"))
     for folder in folders:
-        with Journal(folder) as journal:
-            made = datetime.fromtimestamp(journal.get("made") or 0).isoformat(" ", "minutes")
-            counts = ", ".join(f"{n} {state}" for state, n in journal.counts().items() if n)
-            ends = f"{journal.get('source')} -> {journal.get('target')}"
-            typer.echo(f"{folder.name}  {made}  {_status(journal)}  {counts}  {ends}")
+        try:
+            with Journal(folder) as journal:
+                typer.echo(f"{folder.name}  {_summed(journal)}")
+        except VeilcastError as error:
+            typer.echo(f"{folder.name}  {error}")
     if not folders:
         typer.echo("no jobs; one that was given --journal is shown by `veilcast jobs show FOLDER`", err=True)
+
+
+def _summed(journal: Journal) -> str:
+    made = datetime.fromtimestamp(journal.get("made") or 0).isoformat(" ", "minutes")
+    counts = ", ".join(f"{n} {state}" for state, n in journal.counts().items() if n)
+    return f"{made}  {_status(journal)}  {counts}  {journal.get('source')} -> {journal.get('target')}"
 
 
 @app.command()
