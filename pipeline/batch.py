@@ -53,6 +53,7 @@ from veilcast.pipeline.intake import (
     keyed,
     make_folder,
     scan,
+    seek_gone,
 )
 from veilcast.pipeline.job_clock import Clock
 from veilcast.pipeline.journal import Journal, Row, State, facts_of, locked, shown
@@ -149,6 +150,7 @@ def run_archive(
                 if made:  # just now, for nothing: nobody can go on with it
                     shutil.rmtree(folder, ignore_errors=True)
                 raise
+            seek_gone(given, journal)
             journal.move((State.RUNNING,), State.QUEUED)  # of a process that was killed
             bucket = (
                 Bucket(options.limit_bytes_s, sleep=_sleep_until(stop)) if options.limit_bytes_s else None

@@ -17,7 +17,7 @@ from veilcast.config import Config
 from veilcast.errors import ConfigError, InputMissing, NotWritable, StoreFailed
 from veilcast.pipeline import sniff
 from veilcast.pipeline.archive_job import NUMBER, make_private
-from veilcast.pipeline.journal import LOCK, NAME, Journal
+from veilcast.pipeline.journal import LOCK, NAME, Journal, State
 from veilcast.pipeline.stores import Entry, Folder, Store, open_store, printable
 
 KEY = "identity.key"
@@ -126,6 +126,18 @@ def scan(store: Store, journal: Journal, priorities: Sequence[tuple[str, int]]) 
     if not any(journal.counts().values()):
         raise InputMissing(f"there is no video in {store.url}; name a folder that holds some")
     return tuple(left)
+
+
+def seek_gone(target: Store, journal: Journal) -> None:
+    """Files that are done wait again where nothing is under their names any more."""
+    there: frozenset[str] = frozenset()
+    if not isinstance(target, Folder):  # to list a store is one request, to look at a name is another each
+        with suppress(InputMissing):
+            there = frozenset(entry.name for entry in target.walk())
+    done = journal.rows(State.DONE)
+    gone = (r.number for r in done if r.name not in there and target.stamp(r.name) is None)
+    while some := list(islice(gone, ADDED_AT_ONCE)):
+        journal.move((State.DONE,), State.QUEUED, some)
 
 
 def _looks_like_video(store: Store, entry: Entry) -> bool:

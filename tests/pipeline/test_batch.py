@@ -239,6 +239,19 @@ def test_a_job_that_could_not_begin_leaves_no_folder(tmp_path: Path) -> None:
     assert list((tmp_path / "jobs").iterdir()) == []
 
 
+@pytest.mark.parametrize("target", ["out", "memory://gone"])
+def test_an_output_that_is_gone_is_made_again(target: str, source: Path, tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    place = target if "://" in target else str(tmp_path / target)
+    run(source, place, tmp_path / "job")
+    system, path = fsspec.core.url_to_fs(place)
+    system.rm_file(f"{path}/cam1/001.mp4")
+    seen: set[str] = set()
+    outcome = run(source, place, tmp_path / "job", lambda event: seen.add(event.row.name))
+    assert seen == {"cam1/001.mp4"}
+    assert outcome.counts[State.DONE] == len(system.find(path)) == 4
+
+
 def test_hostile_names_stay_inside_and_come_out_as_they_went_in(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
