@@ -29,7 +29,7 @@ from veilcast.errors import (
     VeilcastError,
     WorkerError,
 )
-from veilcast.pipeline import labels, sniff
+from veilcast.pipeline import labels, named, sniff
 from veilcast.pipeline.pictures import Line, append, stamp
 from veilcast.pipeline.processes import RUNNER
 from veilcast.pipeline.supervise import OnProgress, Progress, silent, supervise
@@ -80,7 +80,7 @@ def run_folder(
     pictures, others = listed(source)
     journal = target / JOURNAL
     people = labels.people(source, pictures, options.identity_by)
-    settings = hashlib.sha256(f"{config.model_dump_json()} {options.identity_by}".encode()).hexdigest()
+    settings = _digest(config, options, people)
     before = finished(journal, settings, source, target)
     waiting = [name for name in pictures if name not in before]
     _make_folders(target, pictures + others)
@@ -102,6 +102,15 @@ def run_folder(
     if summary.failed:
         raise SomeFailed(_told(summary))
     return summary
+
+
+def _digest(config: Config, options: Options, people: Mapping[str, str]) -> str:
+    """Names what decides about an output: the settings, what is in the files that they name, and who is in
+    which picture where a table tells it. Raises ConfigError."""
+    told = f"{config.model_dump_json()} {options.identity_by}{named.contents(config)}"
+    if options.identity_by not in ("image", "folder"):
+        told += repr(sorted(people.items()))
+    return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def listed(folder: Path) -> tuple[list[str], list[str]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from veilcast.config import Config
 from veilcast.errors import ConfigError, InputMissing, NotWritable, StoreFailed
-from veilcast.pipeline import sniff
+from veilcast.pipeline import named, sniff
 from veilcast.pipeline.archive_job import NUMBER, make_private
 from veilcast.pipeline.journal import LOCK, NAME, Journal, State
 from veilcast.pipeline.stores import Entry, Folder, Store, open_store, printable
@@ -91,9 +91,10 @@ def clear_work(folder: Path) -> None:
 
 
 def settings_digest(config: Config) -> str:
-    """Names the settings that decide about an output's pixels; limits and keys do not."""
+    """Names the settings that decide about an output's pixels, with what is in the files that they name;
+    limits and keys do not. Raises ConfigError."""
     told = config.model_dump(mode="json", exclude={"limits": True, "synthetic": {"identity_key_file"}})
-    return hashlib.sha256(repr(sorted(told.items())).encode()).hexdigest()
+    return hashlib.sha256((repr(sorted(told.items())) + named.contents(config)).encode()).hexdigest()
 
 
 def begin(journal: Journal, source: str, target: str, config: Config) -> None:

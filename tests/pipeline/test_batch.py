@@ -182,6 +182,18 @@ def test_other_settings_need_a_restart(source: Path, tmp_path: Path) -> None:
     assert outcome.counts[State.DONE] == 4
 
 
+@pytest.mark.parametrize("what", ["zones", "model"])
+def test_other_contents_of_a_file_that_settings_name_are_other_settings(what: str, tmp_path: Path) -> None:
+    file = {"zones": tmp_path / "zones.toml", "model": tmp_path / "manifest.json"}[what]
+    option = ("zones", str(file)) if what == "zones" else ("synthetic.model", str(tmp_path))
+    config = overlay(Config(), dict([("cover.replacewith", "synthetic"), option]))
+    digests = []
+    for edge in (9, 9, 90):
+        file.write_text(f"[[zone]]\npoints = [[0, 0], [{edge}, 0], [9, 9]]\n")
+        digests.append(intake.settings_digest(config))
+    assert digests[0] == digests[1] != digests[2]
+
+
 def test_one_process_runs_a_job(source: Path, tmp_path: Path) -> None:
     (tmp_path / "job").mkdir()
     with locked(tmp_path / "job"), pytest.raises(JournalBusy):

@@ -226,6 +226,32 @@ def test_a_changed_source_or_setting_is_done_again(folder: Path, tmp_path: Path)
     assert run_folder(folder, tmp_path / "out", larger).resumed == 0
 
 
+def test_a_zone_that_was_enlarged_in_its_file_is_covered_in_what_was_done(
+    tmp_path: Path, folder: Path
+) -> None:
+    zones = tmp_path / "zones.toml"
+    config = Config.model_validate({"zones": str(zones)})
+    zones.write_text("[[zone]]\npoints = [[0, 0], [9, 0], [9, 9]]\n")
+    run_folder(folder, tmp_path / "out", config)
+    assert run_folder(folder, tmp_path / "out", config).resumed == 4
+    zones.write_text("[[zone]]\npoints = [[0, 0], [159, 0], [159, 119], [0, 119]]\n")
+    assert run_folder(folder, tmp_path / "out", config).resumed == 0
+    assert not np.asarray(Image.open(tmp_path / "out" / "anna" / "2.png"))[100, 20].any()
+    zones.unlink()
+    with pytest.raises(ConfigError, match="zones file"):
+        run_folder(folder, tmp_path / "out", config)
+
+
+def test_another_table_of_people_makes_pictures_anew(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "Studio", PaintStudio)
+    config = Config.model_validate({"cover": {"replacewith": "synthetic"}})
+    for who, resumed in (("x", 0), ("x", 4), ("y", 0)):
+        (folder / "l.csv").write_text(f"file,who\nanna/1.jpg,{who}\n")
+        assert run_folder(folder, tmp_path / "out", config, Options(identity_by="who")).resumed == resumed
+
+
 def test_a_picture_that_kills_its_worker_costs_itself_alone(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
