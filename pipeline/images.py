@@ -8,14 +8,13 @@ worker that a picture killed costs that picture alone.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import secrets
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -30,11 +29,20 @@ from veilcast.errors import (
     WorkerError,
 )
 from veilcast.pipeline import labels, named, sniff
-from veilcast.pipeline.pictures import Line, append, stamp
+from veilcast.pipeline.picture_journal import (
+    JOURNAL,
+    Line,
+    append,
+    entries,
+    finished,
+    others,
+    reasons,
+    set_of,
+    stamp,
+)
 from veilcast.pipeline.processes import RUNNER
 from veilcast.pipeline.supervise import OnProgress, Progress, silent, supervise
 
-JOURNAL = "veilcast-pictures.jsonl"
 CHUNK = 500  # pictures that one worker process is given: its start costs seconds
 ON_A_GPU = 2  # workers: one reads and writes files while the other's networks run
 
@@ -77,14 +85,17 @@ def run_folder(
     pictures could not be carried: each is in the journal with its reason and not in `target`.
     """
     _check(source, target, config, options)
-    pictures, others = listed(source)
+    pictures, rest = listed(source)
     journal = target / JOURNAL
     people = labels.people(source, pictures, options.identity_by)
     settings = _digest(config, options, people)
     before = finished(journal, settings, source, target)
     waiting = [name for name in pictures if name not in before]
-    _make_folders(target, pictures + others)
-    failed = _copy_labels(source, target, others)
+    labelled = [name for name in rest if labels.is_label(source / name)]
+    if not options.overwrite:
+        _check_own(journal, set_of(source), target, waiting + labelled)
+    _make_folders(target, pictures + rest)
+    failed = _copy_labels(source, target, labelled, settings)
     with _one_key(config) as keyed:
         fresh = 0 if keyed is config else sum(1 for _ in entries(journal))
         run = _Run(source, target, keyed, options, settings, people, fresh)
@@ -96,7 +107,7 @@ def run_folder(
         resumed=len(before.keys() & set(pictures)),
         faces=sum(line.faces for line in after.values()),
         failed=tuple(failed),
-        left_behind=tuple(name for name in others if not labels.is_label(source / name)),
+        left_behind=tuple(name for name in rest if name not in labelled),
         unnamed=len(pictures) - len(people) if people else 0,
     )
     if summary.failed:
@@ -124,34 +135,6 @@ def listed(folder: Path) -> tuple[list[str], list[str]]:
     if not pictures:
         raise InputMissing(f"{folder} holds no JPEG, PNG, WebP or TIFF picture")
     return pictures, others
-
-
-def entries(journal: Path) -> Iterator[Line]:
-    """The journal's lines; one that was cut off by a crash is skipped."""
-    with suppress(OSError), journal.open("rb") as file:
-        for text in file:
-            with suppress(ValueError, TypeError):
-                values = json.loads(text)
-                yield Line(**{**values, "stamp": tuple(values["stamp"])})
-
-
-def finished(journal: Path, settings: str, source: Path, target: Path) -> dict[str, Line]:
-    """Pictures that are in place, made with these settings from the source as it is now."""
-    last = {line.name: line for line in entries(journal)}
-    return {
-        name: line
-        for name, line in last.items()
-        if not line.error
-        and line.settings == settings
-        and (target / name).is_file()
-        and (source / name).is_file()
-        and line.stamp == stamp(source / name)
-    }
-
-
-def reasons(journal: Path) -> dict[str, str]:
-    """Why pictures failed, by name."""
-    return {line.name: line.error for line in entries(journal) if line.error}
 
 
 @contextmanager
@@ -242,6 +225,7 @@ def _chunk(run: _Run, names: list[str], on_progress: OnProgress) -> None:
             "candidates": run.candidates(people),
             "config": run.config.model_dump(mode="json"),
             "settings": run.settings,
+            "set": set_of(run.source),
             "models": None if run.options.models is None else str(run.options.models.absolute()),
             "journal": str(journal.absolute()),
             "careful": careful,
@@ -255,7 +239,8 @@ def _chunk(run: _Run, names: list[str], on_progress: OnProgress) -> None:
             if names and careful:
                 culprit = names.pop(0)
                 (run.target / culprit).unlink(missing_ok=True)
-                append(journal, Line(culprit, stamp(run.source / culprit), run.settings, error=str(error)))
+                line = Line(culprit, stamp(run.source / culprit), run.settings, source=set_of(run.source))
+                append(journal, replace(line, error=str(error)))
             careful = True
 
 
@@ -277,6 +262,14 @@ def _check(source: Path, target: Path, config: Config, options: Options) -> None
         raise OutputExists(f"{target} is not empty and not from an earlier run; --overwrite writes into it")
 
 
+def _check_own(journal: Path, source: str, target: Path, names: Sequence[str]) -> None:
+    """Raises OutputExists where what another set became would be replaced."""
+    if found := others(journal, source, target, names):
+        raise OutputExists(
+            f"{target / found[0]} was not made from this folder; name another one, or --overwrite replaces it"
+        )
+
+
 def _make_folders(target: Path, names: Sequence[str]) -> None:
     try:
         for folder in sorted({(target / name).parent for name in names} | {target}):
@@ -285,15 +278,19 @@ def _make_folders(target: Path, names: Sequence[str]) -> None:
         raise NotWritable(f"cannot make the folders of {target}: {error.strerror}") from None
 
 
-def _copy_labels(source: Path, target: Path, others: Sequence[str]) -> list[str]:
+def _copy_labels(source: Path, target: Path, names: Sequence[str], settings: str) -> list[str]:
+    """Why some were not copied. The journal knows whose they are, as it does of pictures."""
     failed = []
-    for name in others:
-        if labels.is_label(source / name):
-            try:
-                labels.copy(source / name, target / name)
-            except VeilcastError as error:
-                (target / name).unlink(missing_ok=True)  # of an earlier run
-                failed.append(f"{name}: {error}")
+    known = {line.name: line.source for line in entries(target / JOURNAL)}
+    own = set_of(source)
+    for name in names:
+        try:
+            labels.copy(source / name, target / name)
+            if known.get(name) != own:
+                append(target / JOURNAL, Line(name, stamp(source / name), settings, source=own))
+        except VeilcastError as error:
+            (target / name).unlink(missing_ok=True)  # of an earlier run
+            failed.append(f"{name}: {error}")
     return failed
 
 

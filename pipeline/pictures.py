@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -27,6 +25,7 @@ from veilcast.pipeline.files import reserve, translated
 from veilcast.pipeline.gate import release
 from veilcast.pipeline.ledger import Ledger
 from veilcast.pipeline.picture_files import Picture
+from veilcast.pipeline.picture_journal import Line, append, stamp
 from veilcast.pipeline.pixels import to_rgb
 from veilcast.pipeline.studio import Studio
 from veilcast.pipeline.transparency import veil
@@ -45,38 +44,9 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What the journal says of one picture. `stamp`: size in bytes and time of change of the source;
-    `settings`: digest of the configuration; `error` empty = covered and in place; `candidate`: which one of
-    the draw the picture's person has, so that it is the same one in the next picture."""
-
-    name: str
-    stamp: tuple[int, int]
-    settings: str
-    faces: int = 0
-    fate: str = ""
-    error: str = ""
-    candidate: int | None = None
-
-
-def stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
-
-
-def append(journal: Path, line: Line) -> None:
-    """One line in one write, so that several workers may share the journal."""
-    fd = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        os.write(fd, json.dumps(asdict(line)).encode() + b"\n")
-    finally:
-        os.close(fd)
-
-
 def cover_all(job: Json, on_frame: Callable[[str, int, int | None], None]) -> Json:
     """A worker's job: `source` and `folder`, the `names` below both, `people` (who is in each; empty = not
-    told), `candidates` (of people met before), `config`, `settings` (its digest), `models`, `journal`,
+    told), `candidates` (of people met before), `config`, `settings` (its digest), `set`, `models`, `journal`,
     `careful` (a picture is in place before the next is read; else while the next is looked at, for a disk
     takes its time). One picture that fails is entered and does not stop the rest; weights that fail stop all.
     Raises ModelError.
@@ -107,7 +77,7 @@ def cover_all(job: Json, on_frame: Callable[[str, int, int | None], None]) -> Js
         hand = stack.enter_context(ThreadPoolExecutor(1, "write"))
         before: Future[None] | None = None
         for number, (name, person) in enumerate(zip(job["names"], job["people"], strict=True)):
-            line = Line(name, stamp(source / name), job["settings"])
+            line = Line(name, stamp(source / name), job["settings"], source=job["set"])
             covered: Picture | VeilcastError
             try:
                 covered, line = _covered(source / name, number, tools, person, line)

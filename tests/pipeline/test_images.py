@@ -26,7 +26,8 @@ from veilcast.errors import (
     WorkerDied,
 )
 from veilcast.pipeline import images, labels, picture_files, pictures
-from veilcast.pipeline.images import JOURNAL, Options, run_folder, split
+from veilcast.pipeline.images import Options, run_folder, split
+from veilcast.pipeline.picture_journal import JOURNAL
 from veilcast.types import Box, Face, Frame, Track
 
 MARK = (255, 0, 255)  # the colour of what stands for a face here
@@ -250,6 +251,57 @@ def test_another_table_of_people_makes_pictures_anew(
     for who, resumed in (("x", 0), ("x", 4), ("y", 0)):
         (folder / "l.csv").write_text(f"file,who\nanna/1.jpg,{who}\n")
         assert run_folder(folder, tmp_path / "out", config, Options(identity_by="who")).resumed == resumed
+
+
+def other_set(tmp_path: Path) -> Path:
+    """Pictures of one name, but others than `folder` has."""
+    (tmp_path / "other" / "anna").mkdir(parents=True)
+    photo(seed=7).save(tmp_path / "other" / "anna" / "2.png")
+    (tmp_path / "other" / "people.csv").write_text("file,person\nanna/2.png,cleo\n")
+    return tmp_path / "other"
+
+
+def test_what_another_set_became_is_replaced_only_on_request(folder: Path, tmp_path: Path) -> None:
+    out, other = tmp_path / "out", other_set(tmp_path)
+    run_folder(folder, out, Config())
+    before = (out / "anna" / "2.png").read_bytes()
+    with pytest.raises(OutputExists, match=r"anna/2\.png was not made from this folder"):
+        run_folder(other, out, Config())
+    assert (out / "anna" / "2.png").read_bytes() == before
+    assert not (out / "people.csv").exists()
+    assert run_folder(other, out, Config(), Options(overwrite=True)).resumed == 0
+    assert (out / "anna" / "2.png").read_bytes() != before
+    assert str(tmp_path) not in (out / JOURNAL).read_text()
+
+
+def test_two_sets_that_share_no_name_go_on_in_one_folder(folder: Path, tmp_path: Path) -> None:
+    out, other = tmp_path / "out", other_set(tmp_path)
+    (other / "anna" / "2.png").rename(other / "anna" / "9.png")
+    run_folder(folder, out, Config())
+    run_folder(other, out, Config())
+    (folder / "people.csv").write_text("file,person\n")
+    with pytest.raises(OutputExists, match=r"people\.csv"):
+        run_folder(folder, out, Config())
+    (folder / "people.csv").unlink()
+    assert run_folder(folder, out, Config()).resumed == 4
+    assert run_folder(other, out, Config()).resumed == 1
+
+
+@pytest.mark.parametrize("lost", ["the source", "the last line"])
+def test_a_set_goes_on_in_a_journal_of_an_earlier_version_and_of_a_killed_run(
+    lost: str, folder: Path, tmp_path: Path
+) -> None:
+    run_folder(folder, tmp_path / "out", Config())
+    path = tmp_path / "out" / JOURNAL
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    if lost == "the source":
+        for line in lines:
+            del line["source"]
+        photo(seed=9).save(folder / "anna" / "2.png")
+    else:
+        del lines[-1]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert run_folder(folder, tmp_path / "out", Config()).resumed == 3
 
 
 def test_a_picture_that_kills_its_worker_costs_itself_alone(
