@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from veilcast.evaluation.measure import GROUP, Detect, Measured, Options, found,
 from veilcast.evaluation.networks import Judges, open_judges
 from veilcast.evaluation.page import named, shown
 from veilcast.pipeline.detect import open_one
+from veilcast.pipeline.files import check_apart
 from veilcast.trt_engines.models import Models
 from veilcast.types import Face, Rgb
 
@@ -58,6 +59,8 @@ def evaluate(job: Job, *, json: Path | None, csv: Path | None, html: Path | None
     files are written, so that they show why."""
     started = time.monotonic()
     clips = job.clips()
+    media = [path for clip in clips for path in (clip.original, clip.output)]
+    _check_apart(job, media, filter(None, (json, csv, html)))
     known = thresholds.SHIPPED | (thresholds.read(job.thresholds) if job.thresholds else {})
     truth = labelled.read_boxes(job.labels) if job.labels else None
     with _networks(job) as (judges, detectors):
@@ -79,6 +82,8 @@ def evaluate(job: Job, *, json: Path | None, csv: Path | None, html: Path | None
 
 def calibrate(job: Job, folder: Path, json: Path | None, quiet: bool) -> None:
     """Sets thresholds on labelled pictures. Raises InputMissing, EvaluationFailed."""
+    media = [path for path in folder.rglob("*") if path.is_file()]
+    _check_apart(job, media, filter(None, (json,)))
     with _networks(job) as (judges, detectors):
         rows = thresholds.calibrated(labelled.portraits(folder, _largest(detectors, job.options)), judges)
     if json:
@@ -89,6 +94,11 @@ def calibrate(job: Job, folder: Path, json: Path | None, quiet: bool) -> None:
             counts = (str(n) for n in (r.people, r.genuine_pairs, r.impostor_pairs))
             table.add_row(r.recogniser, f"{r.threshold:.4f}", f"{r.tar:.3f}", *counts)
         Console().print(table)
+
+
+def _check_apart(job: Job, media: Sequence[Path], written: Iterable[Path]) -> None:
+    """Raises ConfigError where a result would be written over what is read."""
+    check_apart([*media, *filter(None, (job.listed, job.labels, job.thresholds))], written)
 
 
 @contextmanager

@@ -48,6 +48,18 @@ def evaluate(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
+@pytest.mark.parametrize("option", ["--json", "--csv", "--html"])
+def test_no_result_is_written_over_what_is_measured(option: str, people: Path) -> None:
+    before = {path: path.read_bytes() for path in people.rglob("*.png")}
+    for name in ("in/p0/0.png", "out/p0/0.png"):
+        done = evaluate(people / "in", people / "out", option, people / name)
+        assert isinstance(done.exception, ConfigError), done.output
+    if option == "--json":
+        done = evaluate("--calibrate", people / "in", option, people / "in" / "p0" / "0.png")
+        assert isinstance(done.exception, ConfigError), done.output
+    assert {path: path.read_bytes() for path in people.rglob("*.png")} == before
+
+
 def test_three_files_and_the_main_figures(people: Path) -> None:
     files = ("--json", people / "r.json", "--csv", people / "r.csv", "--html", people / "r.html")
     done = evaluate(people / "in", people / "out", *files)
