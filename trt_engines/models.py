@@ -107,14 +107,18 @@ class Models:
 
 
 def verify(models: Models) -> int:
-    """Checks every file that is there and returns how many. Raises ModelCorrupt for the first bad one."""
+    """Checks every file that is there, or comes with the product, and returns how many are there. Raises
+    ModelCorrupt for the first bad one, ModelMissing where none is there."""
     states = list(models.status())
     bad = [role for role, state in states if state == "corrupt"]
     if bad:
         raise ModelCorrupt(
             f"{models.folder / bad[0].file} does not have its SHA-256; delete it and pull it again"
         )
-    return sum(state == "ok" for _, state in states)
+    good = sum(state == "ok" and (models.folder / role.file).exists() for role, state in states)
+    if not good:
+        raise ModelMissing(f"{models.folder} holds no pinned weights; `veilcast models pull` stores them")
+    return good
 
 
 def pull(

@@ -55,6 +55,12 @@ def test_a_pulled_file_is_read_back_checked(tmp_path: Path, brought: dict[str, P
     assert pull(roles, tmp_path / "cache", {}) == []  # what is right is left alone
 
 
+def test_a_folder_without_weights_is_not_as_pinned(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "nothing"):
+        with pytest.raises(ModelMissing, match="no pinned weights"):
+            verify(Models(folder))  # though some come with the product
+
+
 def test_a_copied_folder_serves_a_site_without_a_network(tmp_path: Path, brought: dict[str, Path]) -> None:
     pull([role()], tmp_path / "cache", brought)
     (tmp_path / "cache").rename(tmp_path / "carried")
