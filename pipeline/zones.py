@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,8 @@ def _zone(entry: dict[str, Any], number: int, path: Path) -> Zone:
         points = [(float(x), float(y)) for x, y in entry["points"]]
         start_s = float(entry.get("start_s", 0.0))
         end_s = None if entry.get("end_s") is None else float(entry["end_s"])
-        if set(entry) - {"points", "start_s", "end_s"} or (end_s is not None and not start_s < end_s):
+        senseless = not isfinite(start_s) or (end_s is not None and not start_s < end_s < inf)
+        if set(entry) - {"points", "start_s", "end_s"} or senseless:
             raise ValueError
         return Zone(_checked(points), start_s, end_s)
     except (KeyError, TypeError, ValueError):

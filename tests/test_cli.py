@@ -125,6 +125,8 @@ CASES: dict[str, tuple[list[str], int, str]] = {
     "too many pixels": (["in.mp4", "-o", "out.mp4", "--config", "tiny.toml"], 14, "pixels"),
     "zone": (["in.mp4", "-o", "out.mp4", "--zones", "1,2 3,4"], 3, "three corners"),
     "range": (["in.mp4", "-o", "out.mp4", "--start", "5", "--end", "2"], 3, "before"),
+    "endless": (["in.mp4", "-o", "out.mp4", "--start", "1e400"], 3, "start_s"),
+    "no number": (["in.mp4", "-o", "out.mp4", "--end", "nan"], 3, "end_s"),
     "audio": (["in.mp4", "-o", "out.mp4", "--keep-audio", "--audio", "drop"], 3, "contradicts"),
     "option": (["in.mp4", "-o", "out.mp4", "--frobnicate"], 2, "frobnicate"),
     "method": (["in.mp4", "-o", "out.mp4", "--replacewith", "none"], 2, "replacewith"),

@@ -20,7 +20,7 @@ Device = Literal["cpu", "cuda"]  # where networks run
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
 class Detect(Section):

@@ -43,6 +43,8 @@ def test_zones_from_a_file_with_times(tmp_path: Path) -> None:
         "[[zone]]\npoint = [[1, 2], [3, 4], [5, 6]]",
         "[[zone]]\npoints = [[1, 2], [3, 4], [5, 6]]\nuntil = 3",
         "[[zone]]\npoints = [[1, 2], [3, 4], [5, 6]]\nstart_s = 3\nend_s = 3",
+        "[[zone]]\npoints = [[1, 2], [3, 4], [5, 6]]\nstart_s = inf",
+        "[[zone]]\npoints = [[1, 2], [3, 4], [5, 6]]\nend_s = 1e400",
         "[[zone]\n",
         "other = 1\n[[zone]]\npoints = [[1, 2], [3, 4], [5, 6]]",
     ],
