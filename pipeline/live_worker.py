@@ -23,7 +23,7 @@ LEAVE_S = 8.0  # to end the outputs as they should be ended
 
 
 def main(fd: int) -> None:
-    contain()
+    os.umask(contain())  # all that is written here is covered
     job = json.loads(sys.stdin.buffer.readline())
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())

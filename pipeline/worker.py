@@ -22,6 +22,9 @@ from veilcast.errors import VeilcastError
 
 Json = dict[str, Any]
 
+PRIVATE = 0o077  # umask
+WRITES_COVERED = ("pictures",)  # tasks that write outputs alone: as open as the user's other files
+
 
 class Parent:
     """Where answers go. Progress is thinned to about ten lines a second by whoever reports it."""
@@ -50,7 +53,7 @@ class Parent:
 
 
 def main(fd: int, ahead: Sequence[str] = ()) -> None:
-    contain()
+    umask = contain()
     jobs: queue.Queue[Json] = queue.Queue()
     threading.Thread(target=listen, args=(sys.stdin.buffer, jobs), daemon=True).start()
     parent = Parent(fd)
@@ -61,6 +64,7 @@ def main(fd: int, ahead: Sequence[str] = ()) -> None:
         try:
             from veilcast.pipeline.tasks import Tools, perform  # heavy: after the guard is up
 
+            os.umask(umask if job["task"] in WRITES_COVERED else PRIVATE)
             tools = tools or Tools()
             parent.result(perform(job, parent.progress, tools))
         except VeilcastError as error:
@@ -78,11 +82,13 @@ def prepare(modules: Sequence[str]) -> None:
             importlib.import_module(name)
 
 
-def contain() -> None:
-    """No core dumps, which hold the original picture; files for this user alone."""
+def contain() -> int:
+    """No core dumps, which hold the original picture; files for this user alone. Gives the user's own umask,
+    for what was covered."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.umask(0o077)
+    umask = os.umask(PRIVATE)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    return umask
 
 
 def listen(stdin: BinaryIO, jobs: queue.Queue[Json]) -> None:

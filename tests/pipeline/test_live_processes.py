@@ -58,6 +58,12 @@ def until(keeper: Keeper, condition: Any, what: str) -> None:
     wait_until(lambda: condition(keeper.status()), what, keeper.status, most_s=120)
 
 
+def umask() -> int:
+    """As the user has it."""
+    os.umask(own := os.umask(0))
+    return own
+
+
 def recorded(folder: Path) -> list[Any]:
     """Every picture of a folder, also of files that a killed process left behind."""
     lumas = []
@@ -83,6 +89,7 @@ def test_a_camera_whose_process_is_killed_and_stopped_is_back_and_shows_nobody(
         status = keeper.status()
         assert status["alarm"] is False
         assert status["waiting"] < 200
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o666 & ~umask()}
     lumas = recorded(tmp_path)
     assert sum(n is not None for n in shown(lumas)) > 20
     assert unredacted(lumas) == []

@@ -58,6 +58,27 @@ def test_who_has_files_to_hand_down_gets_a_new_worker() -> None:
         os.close(write_fd)
 
 
+TOUCH = """
+import sys
+from pathlib import Path
+from veilcast.pipeline import tasks, worker
+tasks.perform = lambda job, *rest: Path(job["folder"], job["task"]).touch() or {}
+worker.main(int(sys.argv[1]))
+"""
+
+
+def test_covered_pictures_are_as_open_as_the_users_files_and_nothing_else_is(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with child(program=(sys.executable, "-c", TOUCH)) as worker:
+            for task in ("scout", "pictures", "sections"):
+                worker.perform({"task": task, "folder": str(tmp_path)}, Limits())
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {"pictures": 0o640, "scout": 0o600, "sections": 0o600}
+
+
 def test_a_killed_worker_is_of_no_more_use_and_leaves_nothing() -> None:
     with child(program=ECHO) as worker:
         worker.kill()
