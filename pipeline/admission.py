@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from veilcast.config import Limits
 from veilcast.errors import InputTooLarge, UnsupportedMedia
 
+MOST_ASPECT = Fraction(9, 4)  # of a pixel: real formats reach 24:11
 FIRST_ADDITION = (1).to_bytes(8, "big")
 
 
@@ -46,6 +48,15 @@ def check_whole(source: Path, said: Told) -> None:
         raise UnsupportedMedia(
             f"{source} hides edges of its picture (top/bottom/left/right: {said.hidden}) that would be seen; "
             "crop the picture itself, or remove the crop, first"
+        )
+
+
+def check_square(source: Path, aspect: Fraction) -> None:
+    """Raises UnsupportedMedia for pixels so far from square that faces are too squeezed to be found."""
+    if not 1 / MOST_ASPECT <= aspect <= MOST_ASPECT:
+        raise UnsupportedMedia(
+            f"{source} has pixels of {aspect.numerator}:{aspect.denominator}, in which faces are too "
+            "squeezed to be found; scale it to square pixels first"
         )
 
 

@@ -31,6 +31,7 @@ from veilcast.pipeline.admission import (
     check_clock,
     check_limits,
     check_opaque,
+    check_square,
     check_whole,
     codec_name,
     told,
@@ -166,6 +167,7 @@ class Decoder:
         self.side_kinds = side_kinds(self.first)
         self.light = hdr.light(mastering, side_data(self.first, "CONTENT_LIGHT_LEVEL"))
         self.info = self._describe()
+        check_square(self.source, self.info.sample_aspect_ratio)
         self._same = (self.first.width, self.first.height, self.first.format.name)
         self._aspect = self.stream.codec_context.sample_aspect_ratio
 

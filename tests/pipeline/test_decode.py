@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +12,7 @@ import av
 import numpy as np
 import pytest
 from av.video.codeccontext import VideoCodecContext
-from tests.media import INTERLACED, Clip, beside, picture
+from tests.media import INTERLACED, Clip, beside, make, picture
 from tests.pipeline.round_trip import carry_over, samples
 
 from veilcast.config import Limits
@@ -400,3 +401,14 @@ def test_messages_are_one_sentence_without_library_text(tmp_path: Path) -> None:
     assert "Errno" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("aspect", "taken"), [((1, 4), False), ((1, 2), True), ((24, 11), True), ((4, 1), False)]
+)
+def test_pixels_in_which_faces_are_too_squeezed_to_be_found_are_refused(
+    tmp_path: Path, aspect: tuple[int, int], taken: bool
+) -> None:
+    path = make(tmp_path / "in.mp4", Clip(aspect=Fraction(*aspect)))
+    with nullcontext() if taken else pytest.raises(UnsupportedMedia, match="square pixels"):
+        decoded(path)
