@@ -105,4 +105,6 @@ def check_opaque(source: Path, stream: Any, packet: Any) -> None:
     codec = codec_name(stream)
     beside = packet.get_sidedata("matroska_block_additional")
     if codec in ("vp8", "vp9") and bytes(beside)[:8] == FIRST_ADDITION:
-        raise UnsupportedMedia(f"{source} is {codec} with alpha, which would be lost; make it FFV1 first")
+        raise UnsupportedMedia(
+            f"{source} is {codec} with alpha, which would be lost; convert it to FFV1 with alpha first"
+        )
