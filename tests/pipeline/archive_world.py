@@ -83,11 +83,11 @@ def run(
     return run_archive(str(source), str(target), config, Options(**given), on_event, stop)
 
 
-def contents(folder: Path) -> dict[str, str]:
-    """Hash of every file below a folder, by name."""
+def contents(folder: Path, pattern: str = "*") -> dict[str, str]:
+    """Hash of every file below a folder whose name is like `pattern`."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
+        for path in sorted(folder.rglob(pattern))
         if path.is_file()
     }
 
