@@ -27,9 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
-
-from veilcast.config import Config, Section
+from veilcast.config import Config, Section, validated
 from veilcast.errors import ConfigError
 from veilcast.pipeline.addresses import Address, Secret, parse_input, parse_output, read_credentials
 from veilcast.pipeline.live_job import Camera
@@ -67,15 +65,6 @@ def load(path: Path, previews: Path | None = None, models: Path | None = None) -
         raise ConfigError(f"{path}: cameras are [[camera]] tables")
     cameras = [_camera(t, n, values, path, previews, models) for n, t in enumerate(tables, 1)]
     return Site(tuple(cameras), shared, *_service(service, path))
-
-
-def validated(values: dict[str, Any], where: str) -> Config:
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        setting = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{where}: setting {setting}: {first['msg']}") from None
 
 
 def parse_listen(text: str) -> tuple[str, int]:

@@ -18,12 +18,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from veilcast import errors
 from veilcast.errors import VeilcastError, WorkerDied, WorkerHung
 from veilcast.pipeline.ladder import Ladder
 from veilcast.pipeline.live_job import Camera
 from veilcast.pipeline.processes import start
-from veilcast.pipeline.supervise import resident_bytes
+from veilcast.pipeline.supervise import error_named, resident_bytes
 from veilcast.pipeline.worker import internal
 
 Json = dict[str, Any]
@@ -155,7 +154,7 @@ class Keeper:
                     case {"result": dict()}:
                         return
                     case {"error": str(name), "message": str(text)}:
-                        raise _error(name, text)
+                        raise error_named(name, text)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=2)
             raise WorkerDied(f"the process of {self.camera.name} ended with {process.returncode}")
@@ -239,10 +238,3 @@ class Keeper:
     def _tell(self, event: str, **facts: object) -> None:
         with contextlib.suppress(Exception):  # a log that cannot be written ends no camera
             self._on_event(event, {"camera": self.camera.name, **facts})
-
-
-def _error(name: str, text: str) -> VeilcastError:
-    kind = getattr(errors, name, None)
-    if isinstance(kind, type) and issubclass(kind, VeilcastError):
-        return kind(text)
-    return VeilcastError(text)

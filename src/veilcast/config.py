@@ -179,7 +179,7 @@ def load(path: Path) -> Config:
         raise ConfigError(f"cannot read the settings file {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
-    return _validated(values, str(path))
+    return validated(values, str(path))
 
 
 def overlay(config: Config, changes: Mapping[str, object]) -> Config:
@@ -190,10 +190,11 @@ def overlay(config: Config, changes: Mapping[str, object]) -> Config:
         if value is not None:
             *sections, key = name.split(".")
             reduce(getitem, sections, values)[key] = value
-    return _validated(values, "the options")
+    return validated(values, "the options")
 
 
-def _validated(values: dict[str, Any], where: str) -> Config:
+def validated(values: dict[str, Any], where: str) -> Config:
+    """The settings in `values`, which `where` holds. Raises ConfigError, with the key."""
     try:
         return Config.model_validate(values)
     except ValidationError as error:
