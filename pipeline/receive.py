@@ -217,7 +217,11 @@ class Receiver:
         if packet is not None and packet.is_corrupt:
             self._suspect = True
         for picture in decoded:
-            yield self._arrival(picture, arrived_s)
+            arrival = self._arrival(picture, arrived_s)
+            handed_s = time.monotonic()
+            yield arrival
+            # whoever takes it waits until it is due, or until the networks are ready: no fault of the stream
+            self._healthy_s += time.monotonic() - handed_s
 
     def _check_healthy(self) -> None:
         if time.monotonic() - self._healthy_s > UNHEALTHY_S:
@@ -231,7 +235,7 @@ class Receiver:
         elif picture.key_frame:
             self._suspect = False
         if not self._suspect:
-            self._healthy_s = arrived_s
+            self._healthy_s = time.monotonic()
         self._check_size(picture.width, picture.height)
         picture, damaged = self._planar(picture), self._suspect
         planes = views(picture, layout := pixel_format(picture.format.name))
