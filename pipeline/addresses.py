@@ -15,13 +15,14 @@ file. `str(address)` is what people and logs are told.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, unquote, urlsplit
 
-from veilcast.errors import ConfigError
+from veilcast.errors import ConfigError, InputMissing
 
 Kind = Literal["rtsp", "rtmp", "hls", "http", "udp", "device", "file", "segments"]
 
@@ -125,6 +126,12 @@ def parse_output(text: str, credentials: Secret | None = None) -> Address:
     if text.endswith("/"):
         return Address("segments", "", path=path)
     return Address("hls" if text.endswith(".m3u8") else "file", "", path=path)
+
+
+def check_readable(source: Address) -> None:
+    """Raises InputMissing where a file that is to be played is not there."""
+    if source.kind == "file" and (Path(source.path).is_dir() or not os.access(source.path, os.R_OK)):
+        raise InputMissing(f"there is no file {source} that may be read; check its name and permissions")
 
 
 def read_credentials(path: Path) -> Secret:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from veilcast.errors import ConfigError
+from veilcast.pipeline.addresses import check_readable
 from veilcast.pipeline.generators import Generators
 from veilcast.pipeline.keeper import Keeper, OnEvent
 from veilcast.pipeline.live_job import Camera
@@ -26,10 +27,11 @@ class Cameras:
 
     def apply(self, cameras: Sequence[Camera]) -> None:
         """These and no others. Raises ConfigError where two cameras share a name or an output, OutputExists
-        where a recording that is new here would find its name taken; then nothing has changed."""
+        where a recording that is new here would find its name taken, InputMissing where a file that is to be
+        played is not there; then nothing has changed."""
         check(cameras)
         with self._lock:
-            self._check_recordings(cameras)
+            self._check_files(cameras)
             wanted = {camera.name: self._sharing(camera) for camera in cameras}
             gone = [k for n, k in self._keepers.items() if wanted.get(n) != k.camera]
             self._end(gone)
@@ -39,12 +41,16 @@ class Cameras:
                     self._keepers[name] = keeper = Keeper(camera, self._on_event)
                     keeper.start()
 
-    def _check_recordings(self, cameras: Sequence[Camera]) -> None:
-        """What is already being recorded goes on under the next number."""
-        known = {address for keeper in self._keepers.values() for address in keeper.camera.outputs}
-        for address in (address for camera in cameras for address in camera.outputs):
-            if address not in known:
-                check_new(address)
+    def _check_files(self, cameras: Sequence[Camera]) -> None:
+        """What is already being recorded goes on under the next number; what was played may be gone."""
+        on_air = [keeper.camera for keeper in self._keepers.values()]
+        known = {address for camera in on_air for address in (camera.source, *camera.outputs)}
+        for camera in cameras:
+            if camera.source not in known:
+                check_readable(camera.source)
+            for address in camera.outputs:
+                if address not in known:
+                    check_new(address)
 
     def _sharing(self, camera: Camera) -> Camera:
         """All that draw faces with the same model ask one process for them."""

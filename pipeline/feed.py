@@ -82,19 +82,19 @@ class Feed:
         """One connection, from its start to its end, whatever that is."""
         start_s = self.beat_s = time.monotonic()
         self._clock.restart()
+        failure: VeilcastError | None = None
         try:
             with self._connect(self._next) as receiver:
                 self._read(receiver)
         except VeilcastError as error:
-            told = str(error)
+            failure = error
         except Exception as error:  # noqa: BLE001 (a peer must not end the session; the text may quote it)
-            told = f"reading failed ({type(error).__name__})"
-        else:
-            told = "stopped"
+            failure = VeilcastError(f"reading failed ({type(error).__name__})")
+        told = str(failure or "stopped")
         if time.monotonic() - start_s > LASTED_S and self.connected:
             self._backoff.reset()
-        if self._paced and self._next:
-            return Event(Reason.ENDED, told)
+        if self._paced:
+            return Event(Reason.ENDED, told, failure)
         return Event(Reason.LOST if self.connections else Reason.CONNECTING, told)
 
     def _read(self, receiver: Receiver) -> None:

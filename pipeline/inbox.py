@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 
+from veilcast.errors import VeilcastError
 from veilcast.pipeline.aside import Answer
 from veilcast.pipeline.receive import Arrival
 from veilcast.pipeline.slates import Reason
@@ -14,10 +15,11 @@ from veilcast.pipeline.slates import Reason
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something other than a picture. `told` is a sentence for people."""
+    """Something other than a picture. `told` is a sentence for people, `error` what ended a file."""
 
     reason: Reason
     told: str = ""
+    error: VeilcastError | None = None
 
 
 Item = Arrival | Event | Answer

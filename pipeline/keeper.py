@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from veilcast.errors import VeilcastError, WorkerDied, WorkerHung
+from veilcast.errors import InputError, VeilcastError, WorkerDied, WorkerHung
 from veilcast.pipeline.ladder import Ladder
 from veilcast.pipeline.live_job import Camera
 from veilcast.pipeline.processes import start
@@ -115,7 +115,7 @@ class Keeper:
 
     def _run(self) -> None:
         try:
-            while not (self.ended or self._stop.is_set()):
+            while not (self.ended or self._over or self._stop.is_set()):
                 self._keep(self._ladder.ended)
         finally:
             self._over = True
@@ -135,6 +135,10 @@ class Keeper:
         if self._stop.is_set():
             return
         self.error = error
+        if isinstance(error, InputError):
+            self._over = True  # a file, of which another try would not show more
+            self._tell("failed", error=str(error), alarm=True)
+            return
         wait_s = RETRY_SLATE_S if held else self._ladder.failed(error, time.monotonic())
         if wait_s is None:
             self._tell("held", error=str(error), alarm=True)

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from veilcast.config import Config
-from veilcast.errors import WorkerHung
+from veilcast.errors import StreamLost, VeilcastError, WorkerHung
 from veilcast.pipeline.addresses import Address
 from veilcast.pipeline.aside import Answer, Aside
 from veilcast.pipeline.backoff import Backoff
@@ -42,7 +42,7 @@ POLL_S = 0.1
 
 class Session:
     """`run` until `stop`, or until the end of a file. Raises EngineError, PrivacyTripped, WorkerHung:
-    then the process is to be replaced."""
+    then the process is to be replaced; and InputError for a file of which nothing could be shown."""
 
     def __init__(
         self,
@@ -73,6 +73,7 @@ class Session:
         self._aside = Aside(self._inbox.put)
         self.pictures = Pictures(config, self.program, self.stats, self._aside, self.feed.go.set)
         self._stop = self._ending = False
+        self._end: VeilcastError | None = None  # what a file's reading ended with
         self.told = ""
         self.canary_s: float | None = None  # when the networks last gave the right answer
         self._canary_due_s = 0.0
@@ -152,6 +153,7 @@ class Session:
         if self._ending:
             self.pictures.abandon("ended")
             self.program.hide(Reason.ENDED)
+            self._check_shown()
 
     def _step(self, engines: Engines) -> None:
         item = self._inbox.get(min(POLL_S, self.pictures.wait_s))
@@ -169,10 +171,23 @@ class Session:
     def _happened(self, event: Event) -> None:
         self.told = event.told
         if event.reason is Reason.ENDED:
-            self._ending = True
+            self._ending, self._end = True, event.error
             return self.pictures.end()
         self.pictures.abandon("lost")
         self.program.hide(event.reason)
+
+    def _check_shown(self) -> None:
+        """A file of which nobody has seen anything was not played."""
+        counts, frames = self.pictures.fates.ledger.counts, self.feed.frames
+        if counts[Fate.CLEAN] or counts[Fate.REDACTED]:
+            return
+        if self._end is not None and not isinstance(self._end, StreamLost):
+            raise self._end
+        why = f"{counts[Fate.SLATED]} of {frames} pictures were covered whole, {counts[Fate.DROPPED]} dropped"
+        raise StreamLost(
+            f"nothing of {self.source} was shown: {why if frames else 'no picture of it can be decoded'}; "
+            "look at it with veilcast doctor --camera"
+        )
 
     def _checked(self, _: object) -> None:
         """The networks have given the right answer."""

@@ -19,12 +19,13 @@ from typing import Any, Self
 import av
 import av.error
 import numpy as np
+from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from veilcast.arrays import Float32
 from veilcast.config import Limits, Live
 from veilcast.errors import InputTooLarge, NotVideo, StreamLost, UnsupportedMedia
-from veilcast.pipeline.addresses import Address, Kind
+from veilcast.pipeline.addresses import Address, Kind, check_readable
 from veilcast.pipeline.carriers import colour_of, views
 from veilcast.pipeline.clocks import BASE, Clock
 from veilcast.pipeline.codecs import pixel_format
@@ -91,7 +92,7 @@ class Receiver:
     """One connection. A context manager; `frames` may be read once.
 
     start_s: when the session began, time.monotonic's. via: where to connect instead, a relay that watches
-    over the peer. Raises StreamLost, NotVideo, UnsupportedMedia, InputTooLarge.
+    over the peer. Raises StreamLost, InputMissing, NotVideo, UnsupportedMedia, InputTooLarge.
     """
 
     def __init__(
@@ -112,20 +113,31 @@ class Receiver:
         self._suspect = True  # until the first clean key frame
         self._healthy_s = time.monotonic()  # of the last healthy picture
         self._resampler = av.AudioResampler(format="fltp", layout="stereo", rate=SOUND_RATE)
-        with translated(address, "connecting"):
-            self._container = av.open(
-                (via or address).reveal(),
-                "r",
-                format=OPENED[address.kind][0],
-                container_options=self._options(proxy),
-                timeout=(settings.connect_s, settings.stall_s),
-                metadata_errors="replace",
-            )
+        check_readable(address)
+        try:
+            self._container = self._connected(via or address, proxy)
+        except StreamLost:
+            if address.kind == "file":
+                raise NotVideo(
+                    f"{address} is not a video in a known container ({CONTAINERS}), or is damaged"
+                ) from None
+            raise
         try:
             self._open()
         except BaseException:
             self.close()
             raise
+
+    def _connected(self, place: Address, proxy: str | None) -> InputContainer:
+        with translated(self.address, "connecting"):
+            return av.open(
+                place.reveal(),
+                "r",
+                format=OPENED[self.address.kind][0],
+                container_options=self._options(proxy),
+                timeout=(self._settings.connect_s, self._settings.stall_s),
+                metadata_errors="replace",
+            )
 
     def _options(self, proxy: str | None) -> dict[str, str]:
         kind = self.address.kind

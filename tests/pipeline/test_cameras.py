@@ -10,7 +10,7 @@ import pytest
 from tests.live_session import CALM
 
 from veilcast.config import overlay
-from veilcast.errors import OutputExists
+from veilcast.errors import InputMissing, OutputExists
 from veilcast.pipeline.addresses import parse_input, parse_output
 from veilcast.pipeline.cameras import Cameras
 from veilcast.pipeline.generators import SharedGenerator
@@ -102,4 +102,23 @@ def test_a_recording_that_is_new_replaces_nothing_and_one_that_goes_on_may(
         cameras.apply([recording("a", tmp_path / "a.mkv", crf=30)])
         with pytest.raises(OutputExists, match=r"b\.mkv exists"):
             cameras.apply([recording("b", tmp_path / "b.mkv")])
+        assert [keeper.camera.name for keeper in cameras.keepers] == ["a"]
+
+
+def playing(name: str, source: Path, folder: Path) -> Camera:
+    (folder / name).mkdir(exist_ok=True)
+    return Camera(name, parse_input(str(source)), (parse_output(f"{folder / name}/"),), CALM)
+
+
+def test_a_file_must_be_there_when_it_is_to_be_played_and_no_longer(
+    running: set[Path], tmp_path: Path
+) -> None:
+    """A file that was played may be gone when another camera's settings change."""
+    (tmp_path / "a.mkv").touch()
+    with Cameras() as cameras:
+        cameras.apply([played := playing("a", tmp_path / "a.mkv", tmp_path)])
+        (tmp_path / "a.mkv").unlink()
+        with pytest.raises(InputMissing, match=r"no file .*b\.mkv"):
+            cameras.apply([played, playing("b", tmp_path / "b.mkv", tmp_path)])
+        cameras.apply([played])
         assert [keeper.camera.name for keeper in cameras.keepers] == ["a"]
