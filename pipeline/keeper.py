@@ -50,7 +50,7 @@ class Keeper:
         self._said_s: float | None = None
         self._before = {name: Counter[str]() for name in ("counts", "slates", "ledger")}
         self._size: list[int] | None = None
-        self._state = ""
+        self._told: dict[int, Json] = {}  # what was told last of the camera (0) and of each output
         self.restarts = 0
         self.ended = self._over = False
         self.error: VeilcastError | None = None  # the last one
@@ -167,10 +167,16 @@ class Keeper:
         with self._lock:
             self._said, self._said_s = status, time.monotonic()
             self._size = status.get("size") or self._size
-        state = str(status.get("state"))
-        if state != self._state:
-            self._state = state
-            self._tell("state", state=state, told=status.get("told", ""))
+        self._tell_change("state", 0, state=status.get("state"), told=status.get("told", ""))
+        for number, output in enumerate(status.get("outputs", ()), 1):
+            if output["told"] or number in self._told:
+                self._tell_change("output", number, to=output["to"], told=output["told"])
+
+    def _tell_change(self, event: str, of: int, **facts: object) -> None:
+        """The same is said twice a second; people are told when it changes."""
+        if self._told.get(of) != facts:
+            self._told[of] = facts
+            self._tell(event, **facts)
 
     @contextlib.contextmanager
     def _child(self, held: bool) -> Iterator[tuple[subprocess.Popen[bytes], int]]:

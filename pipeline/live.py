@@ -158,6 +158,7 @@ class Session:
     def _step(self, engines: Engines) -> None:
         item = self._inbox.get(min(POLL_S, self.pictures.wait_s))
         if isinstance(item, Arrival):
+            self.told = ""  # what was lost is back
             self.pictures.take(item)
         elif isinstance(item, Event):
             self._happened(item)

@@ -27,6 +27,7 @@ def hold(camera: Camera, size: tuple[int, int] | None, ended: threading.Event, p
     program.start()
     try:
         while not ended.wait(EVERY_S):
-            parent.status(stats.snapshot() | {"state": "fault", "told": "held after too many restarts"})
+            said = {"state": "fault", "told": "held after too many restarts"}
+            parent.status(stats.snapshot() | said | {"outputs": [outlet.status() for outlet in outlets]})
     finally:
         program.stop()

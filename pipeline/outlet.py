@@ -117,6 +117,7 @@ class Outlet:
             return
         assert self._publisher is not None
         self._publisher.write(shown.item, shown.pts, shown.carrier)
+        self.told = ""  # not before: a server may take the connection and refuse what comes
         self._written(shown)
         if self._backoff.tries and time.monotonic() - self._opened_s > 2:
             self._backoff.reset()
@@ -130,7 +131,6 @@ class Outlet:
             self._publisher = Publisher(self.output, shown.size, self._mixer)
             self._size, self._first, self._opened_s = shown.size, shown.pts, now_s
             self.opened += 1
-            self.told = ""
         return self._publisher is not None
 
     def _is_full(self, pts: int) -> bool:

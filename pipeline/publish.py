@@ -63,6 +63,8 @@ def translated(address: Address) -> Iterator[None]:
     """av's exceptions, whose texts hold the whole address with its password, as ours."""
     try:
         yield
+    except av.error.HTTPUnauthorizedError:
+        raise NotWritable(f"{address} refuses the credentials, or wants some") from None
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise NotWritable(f"{address} could not be written ({type(error).__name__})") from None
 

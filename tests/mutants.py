@@ -7,6 +7,7 @@ A safety test counts only with a mutant that makes it fail. Each entry replaces 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -15,6 +16,7 @@ from unittest.mock import ANY
 import numpy as np
 
 from veilcast.config import Config
+from veilcast.errors import VeilcastError
 from veilcast.pipeline import cover as covering
 from veilcast.pipeline import gate, ledger
 from veilcast.pipeline.admission import codec_name
@@ -246,6 +248,19 @@ def _undamaged_arrival(arrival: Any) -> Any:
 def _undamaged(release: Any) -> Any:
     """A release that believes what a decoder made of damaged data."""
     return lambda frame, *rest, **more: release(replace(frame, damaged=False), *rest, **more)
+
+
+def _quoted(translated: Any) -> Any:
+    """Errors of a library as they are."""
+
+    @contextmanager
+    def mutant(*given: Any) -> Any:
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - the fault that is planted
+            raise VeilcastError(str(error)) from None
+
+    return mutant
 
 
 INFINITE = Box(-float("inf"), 0, 10, 10)
@@ -505,6 +520,12 @@ MUTANTS = [
     Mutant("a password is part of an address's text", Threat.SECRETS, "addresses",
            "pipeline.addresses:Address.__str__", lambda told: lambda self: self.reveal(),
            "tests.pipeline.test_live_parts:test_secrets_do_not_show", ("address",)),
+    Mutant("a library's words about an output are told", Threat.SECRETS, "publish",
+           "pipeline.publish:translated", _quoted,
+           f"{PARTS}:test_a_server_that_refuses_is_told_in_our_own_words", ("publishing",)),
+    Mutant("a library's words about a camera are told", Threat.SECRETS, "receive",
+           "pipeline.receive:translated", _quoted,
+           f"{PARTS}:test_a_server_that_refuses_is_told_in_our_own_words", ("reading",)),
     Mutant("a camera that nobody keeps raises no alarm", Threat.KILLED, "keeper",
            "pipeline.keeper:Keeper._is_alarming", value(property(lambda keeper: keeper._ladder.ended)),
            "tests.pipeline.test_keeper:test_a_keeper_that_is_gone_has_failed"),

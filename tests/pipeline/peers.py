@@ -140,6 +140,17 @@ def _options_for_ever(sock: socket.socket, witness: int) -> None:
         )
 
 
+def unauthorised(sock: socket.socket, witness: int) -> None:
+    """Says what it can do, and that nobody may do it: who reads and who publishes."""
+    while True:
+        request = head(sock)
+        if request.startswith(b"OPTIONS"):
+            answer(sock, request, "Public: OPTIONS, DESCRIBE, ANNOUNCE, SETUP, PLAY, RECORD\r\n")
+        else:
+            challenge = 'WWW-Authenticate: Digest realm="x", nonce="y"\r\n'
+            answer(sock, request, challenge, status="401 Unauthorized")
+
+
 def _drip_description(sock: socket.socket, witness: int) -> None:
     answer(sock, until(sock, b"DESCRIBE"), f"{SDP_TYPE}Content-Length: 900\r\n")
     drip(sock, SDP.encode() * 4)

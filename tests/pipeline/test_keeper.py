@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import threading
 from collections.abc import Iterator
@@ -12,10 +13,11 @@ from typing import Any
 
 import pytest
 from tests.live_session import CALM, wait_until
+from tests.pipeline.peers import peer, unauthorised
 
 from veilcast.config import overlay
 from veilcast.errors import WorkerDied
-from veilcast.pipeline.addresses import parse_input, parse_output
+from veilcast.pipeline.addresses import Secret, parse_input, parse_output
 from veilcast.pipeline.generators import SharedGenerator
 from veilcast.pipeline.keeper import Keeper
 from veilcast.pipeline.live_job import Camera
@@ -88,6 +90,49 @@ def test_a_log_that_cannot_be_written_ends_no_camera(tmp_path: Path) -> None:
     with kept(camera(tmp_path), on_event=broken) as one:
         wait_until(lambda: one.status()["age_s"] is not None, "its first word", one.status)
         assert one.restarts == 0
+
+
+def test_the_log_says_why_a_camera_and_an_output_cannot_be_reached_and_no_password(tmp_path: Path) -> None:
+    events: list[tuple[str, dict[str, Any]]] = []
+    login = Secret("anna:pa55-w0rd")
+
+    def told(event: str) -> set[str]:
+        return {facts["told"] for name, facts in events if name == event}
+
+    with peer(unauthorised, 0) as port:
+        source, output = (f"rtsp://127.0.0.1:{port}/{path}" for path in ("cam", "live"))
+        outputs = (parse_output(f"{tmp_path}/"), parse_output(output, login))
+        asked = Camera("door", parse_input(source, login), outputs, CALM)
+        with kept(asked, on_event=lambda *event: events.append(event)):
+            refused = "refuses the credentials, or wants some"
+            wait_until(lambda: f"{source} {refused}" in told("state"), "the camera's reason", lambda: events)
+            wait_until(lambda: told("output") == {f"{output} {refused}"}, "the output's", lambda: events)
+    assert "pa55-w0rd" not in json.dumps(events)
+
+
+def test_a_reason_is_told_when_it_changes_and_not_each_time_that_it_is_said(tmp_path: Path) -> None:
+    events: list[tuple[str, dict[str, Any]]] = []
+    one = Keeper(camera(tmp_path), lambda *event: events.append(event))
+
+    def said(state: str, told: str, *outputs: str) -> None:
+        saying = [{"to": "rtmp://server/live/***", "told": text} for text in outputs]
+        for _ in range(3):
+            one._heard({"state": state, "told": told, "outputs": saying})
+
+    said("connecting", "")
+    said("connecting", "no answer", "", "full")
+    said("connecting", "refused", "refused", "full")
+    said("live", "", "", "full")
+    told = [(name, facts.get("state"), facts["told"]) for name, facts in events]
+    assert told == [
+        ("state", "connecting", ""),
+        ("state", "connecting", "no answer"),
+        ("output", None, "full"),
+        ("state", "connecting", "refused"),
+        ("output", None, "refused"),
+        ("state", "live", ""),
+        ("output", None, ""),
+    ]
 
 
 def test_a_keeper_that_is_gone_has_failed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

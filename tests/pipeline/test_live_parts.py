@@ -6,11 +6,13 @@ import pickle
 from fractions import Fraction
 from pathlib import Path
 
+import av.error
 import numpy as np
 import pytest
 
 from veilcast.config import Config, overlay
-from veilcast.errors import ConfigError, PrivacyTripped, WorkerDied
+from veilcast.errors import ConfigError, PrivacyTripped, VeilcastError, WorkerDied
+from veilcast.pipeline import publish, receive
 from veilcast.pipeline.addresses import (
     Secret,
     holds_password,
@@ -188,6 +190,18 @@ def test_secrets_do_not_show(kind: str, tmp_path: Path) -> None:
         assert "t0ken" not in text
         assert "anna" not in text
     assert "t0ken" in address.reveal()
+
+
+@pytest.mark.parametrize("doing", ["publishing", "reading"])
+def test_a_server_that_refuses_is_told_in_our_own_words(doing: str) -> None:
+    """The library's hold the whole address."""
+    address = parse_output("rtsp://anna:pa55-w0rd@server/live")
+    refused = av.error.HTTPUnauthorizedError(401, "Server returned 401", address.reveal())
+    words = publish.translated(address) if doing == "publishing" else receive.translated(address, doing)
+    with pytest.raises(VeilcastError) as told, words:
+        raise refused
+    assert str(told.value) == f"{address} refuses the credentials, or wants some"
+    assert "pa55-w0rd" not in str(told.value)
 
 
 def test_the_key_of_a_stream_is_a_secret() -> None:

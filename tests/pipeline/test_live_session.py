@@ -88,9 +88,11 @@ def test_a_camera_that_goes_away_leaves_a_slate_and_comes_back(units: Path, tmp_
         first.process.wait()
         run.state("lost")
         assert time.monotonic() - gone_s < 10
+        run.until(lambda status: first.url("cam") in status["told"], "the reason")
         with served(units, "--port", str(first.port)) as second:
             assert second.port == first.port
             run.state("live")
+            assert run.session.status()["told"] == ""
             run.pictures(20)
         assert run.session.status()["connections"] == 2
     lumas = decoded(record)
