@@ -50,8 +50,14 @@ class Site:
     hosts: tuple[str, ...] = ()
 
 
-def load(path: Path, previews: Path | None = None, models: Path | None = None) -> Site:
-    """previews: the folder of preview pages. Raises ConfigError, NotWritable."""
+def load(
+    path: Path,
+    previews: Path | None = None,
+    models: Path | None = None,
+    listen: tuple[str, int] | None = None,
+) -> Site:
+    """previews: the folder of preview pages. listen: where the service is, whatever the file says. Raises
+    ConfigError, NotWritable."""
     try:
         values = tomllib.loads(path.read_text())
     except OSError as error:
@@ -63,8 +69,11 @@ def load(path: Path, previews: Path | None = None, models: Path | None = None) -
     shared = validated(values, str(path))
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise ConfigError(f"{path}: cameras are [[camera]] tables")
-    cameras = [_camera(t, n, values, path, previews, models) for n, t in enumerate(tables, 1)]
-    return Site(tuple(cameras), shared, *_service(service, path))
+    said, hosts = _service(service, path)
+    listen = listen or said
+    watched = previews if listen else None  # nobody sees a preview without the service
+    cameras = [_camera(t, n, values, path, watched, models) for n, t in enumerate(tables, 1)]
+    return Site(tuple(cameras), shared, listen, hosts)
 
 
 def parse_listen(text: str) -> tuple[str, int]:
@@ -111,7 +120,9 @@ def _camera(
     wants_preview = table.get("preview", True)
     preview = previews / name if previews is not None and wants_preview else None
     if not outputs and preview is None:
-        raise ConfigError(f"{where} has no output")
+        raise ConfigError(
+            f"{where} has no output; name one with out, or show its preview with listen in [service]"
+        )
     settings = validated(_merged(shared, {k: v for k, v in table.items() if k not in OWN}), where)
     return Camera(
         name,

@@ -60,3 +60,28 @@ def test_names_that_the_service_answers_to(tmp_path: Path) -> None:
 def test_what_is_no_name_of_a_service_is_one_sentence(hosts: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"not a host's name|\[service\] holds"):
         site(tmp_path, f"[service]\nhosts = {hosts}\n")
+
+
+ALONE = '[[camera]]\nname = "door"\nin = "clip.mp4"\n'
+SERVICE = '[service]\nlisten = "127.0.0.1:8080"\n'
+
+
+@pytest.mark.parametrize("text", [ALONE, f"{SERVICE}{ALONE}preview = false\n"])
+def test_a_camera_that_nobody_would_see_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "cameras.toml").write_text(text)
+    with pytest.raises(ConfigError, match="camera door has no output; name one with out, or"):
+        load(tmp_path / "cameras.toml", tmp_path)
+
+
+def test_a_camera_may_have_its_preview_alone_where_the_service_shows_it(tmp_path: Path) -> None:
+    for text, listen in ((f"{SERVICE}{ALONE}", None), (ALONE, ("127.0.0.1", 9))):
+        (tmp_path / "cameras.toml").write_text(text)
+        read = load(tmp_path / "cameras.toml", tmp_path / "previews", listen=listen)
+        assert read.cameras[0].preview == tmp_path / "previews" / "door"
+        assert read.listen == (listen or ("127.0.0.1", 8080))
+
+
+def test_no_preview_is_made_where_no_service_shows_it(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "cameras.toml").write_text(CAMERA)
+    assert load(tmp_path / "cameras.toml", tmp_path / "previews").cameras[0].preview is None

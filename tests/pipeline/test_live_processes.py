@@ -230,11 +230,13 @@ def test_the_children_end_with_a_killed_parent(tmp_path: Path) -> None:
         (["--in", "x.mp4", "--out", "x.avi"], "must end in", 3),
         (["--in", "x.mp4", "--out", "x.mkv", "--look-ahead", "1"], "look_ahead_s must be less", 3),
         (["--config", "none.toml"], "cannot read the cameras file", 3),
+        (["--config", "unseen.toml"], "camera door has no output", 3),
     ],
 )
 def test_what_makes_no_sense_is_one_sentence(
     arguments: list[str], told: str, code: int, tmp_path: Path
 ) -> None:
+    (tmp_path / "unseen.toml").write_text('[[camera]]\nname = "door"\nin = "rtsp://127.0.0.1:9/cam"\n')
     words = [sys.executable, "-m", "veilcast", "live", *arguments]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
     assert done.returncode == code

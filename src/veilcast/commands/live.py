@@ -95,8 +95,8 @@ def live(
         elif config is not None:
             if outputs or any(value is not None for value in changes.values()):
                 raise ConfigError("with cameras in --config, their outputs and settings belong there too")
-            site = _named(_site(config, listen, previews, models), hosts)
-            _serve(site, config, previews, models, listen)
+            site = _named(_site(config, _place(listen), previews, models), hosts)
+            _serve(site, config, previews, models)
         else:
             raise ConfigError("name a camera with --in and an output with --out, or cameras with --config")
 
@@ -112,7 +112,7 @@ def _one(
     models: Path | None,
 ) -> Site:
     from veilcast.pipeline import addresses
-    from veilcast.pipeline.camera_file import Site, parse_listen
+    from veilcast.pipeline.camera_file import Site
     from veilcast.pipeline.live_job import Camera
 
     if any(addresses.holds_password(text) for text in [source, *outputs]):
@@ -133,18 +133,22 @@ def _one(
         previews / "camera" if previews and listen else None,
         models,
     )
-    return Site((camera,), settings, parse_listen(listen) if listen else None)
+    return Site((camera,), settings, _place(listen))
 
 
-def _site(config: Path, listen: str | None, previews: Path | None, models: Path | None) -> Site:
-    from dataclasses import replace
+def _place(listen: str | None) -> tuple[str, int] | None:
+    from veilcast.pipeline.camera_file import parse_listen
 
-    from veilcast.pipeline.camera_file import load, parse_listen
+    return parse_listen(listen) if listen else None
 
-    site = load(config, previews, models)
+
+def _site(config: Path, listen: tuple[str, int] | None, previews: Path | None, models: Path | None) -> Site:
+    from veilcast.pipeline.camera_file import load
+
+    site = load(config, previews, models, listen)
     if not site.cameras:
         raise ConfigError(f"{config} has no [[camera]]; name one with --in and --out")
-    return replace(site, listen=parse_listen(listen)) if listen else site
+    return site
 
 
 def _named(site: Site, hosts: list[str] | None) -> Site:
@@ -155,9 +159,7 @@ def _named(site: Site, hosts: list[str] | None) -> Site:
     return replace(site, hosts=(*site.hosts, *parse_hosts(hosts or [])))
 
 
-def _serve(
-    site: Site, file: Path | None, previews: Path | None, models: Path | None, listen: str | None = None
-) -> None:
+def _serve(site: Site, file: Path | None, previews: Path | None, models: Path | None) -> None:
     from veilcast.pipeline.cameras import Cameras
     from veilcast.service.logs import event, setup
     from veilcast.trt_engines.device import check_driver
@@ -171,7 +173,7 @@ def _serve(
         live = camera.config.live
         policy = {"audio": live.audio, "captions": live.captions, "data": "drop"}
         event("policy", {"camera": camera.name, **policy})
-    again = _Reload(file, previews, models, listen)
+    again = _Reload(file, previews if site.listen else None, models, site.listen)
     with Cameras(event) as cameras, _service(site, cameras, previews):
         cameras.apply(site.cameras)
         while not cameras.over():
@@ -198,10 +200,14 @@ def _apply(site: Site, cameras: Cameras) -> None:
 
 class _Reload:
     """Looks whether the cameras file has changed, or SIGHUP asks to read it. What makes no sense is told
-    and changes nothing."""
+    and changes nothing. The service stays as it is: it has what was said of it when it was started."""
 
     def __init__(
-        self, file: Path | None, previews: Path | None, models: Path | None, listen: str | None
+        self,
+        file: Path | None,
+        previews: Path | None,
+        models: Path | None,
+        listen: tuple[str, int] | None,
     ) -> None:
         self._file, self._previews, self._models, self._listen = file, previews, models, listen
         self._stamp = self._stamped()
