@@ -29,6 +29,7 @@ SEGMENT = re.compile(r"live(-\d{1,24}\.(m4s|mp4)|\.m3u8)")
 TYPES = {".m3u8": "application/vnd.apple.mpegurl", ".m4s": "video/mp4", ".mp4": "video/mp4"}
 STARTED_WITHIN_S = 15.0
 MOST_CONNECTIONS = 100  # at once; others are told to come again later
+ASKED = ["GET", "HEAD"]  # monitors and proxies want the head alone
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 HEADERS = {
     "Cache-Control": "no-store",
@@ -51,20 +52,20 @@ def build(status: Status, previews: Path | None, hosts: Sequence[str] = LOOPBACK
         answer.headers.update(HEADERS)
         return answer
 
-    @app.get("/livez")
+    @app.api_route("/livez", methods=ASKED)
     def livez() -> JSONResponse:
         return JSONResponse({"alive": True})
 
-    @app.get("/readyz")
+    @app.api_route("/readyz", methods=ASKED)
     def readyz() -> JSONResponse:
         good, wrong = health.ready(status())
         return JSONResponse({"ready": good, "cameras": wrong}, 200 if good else 503)
 
-    @app.get("/metrics")
+    @app.api_route("/metrics", methods=ASKED)
     def figures() -> Response:
         return Response(metrics.text(status), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    @app.get("/status")
+    @app.api_route("/status", methods=ASKED)
     def said() -> JSONResponse:
         return JSONResponse(list(status()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import shutil
 import socket
@@ -89,6 +90,25 @@ def test_the_figures_are_there_for_prometheus() -> None:
 def test_a_camera_that_has_said_nothing_yet_has_figures_too() -> None:
     silent = {"name": "x", "state": "starting", "alarm": False, "error": "", "age_s": None, "restarts": 0}
     assert 'veilcast_live{camera="x"} 0.0' in client(silent).get("/metrics").text
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/status"])
+def test_who_asks_for_the_head_alone_is_answered_as_others_are(path: str) -> None:
+    lost = WELL | {"name": "yard", "canary_age_s": None}
+    with serving(("127.0.0.1", 0), lambda: [WELL, lost], None) as port:
+        answers = []
+        for method in ("GET", "HEAD"):
+            line = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            line.request(method, path)
+            answer = line.getresponse()
+            answers.append(
+                (answer.status, answer.getheader("content-type"), answer.getheader("cache-control"))
+            )
+            body = answer.read()
+            line.close()
+    assert answers[0] == answers[1]
+    assert answers[0][0] == (503 if path == "/readyz" else 200)
+    assert body == b""
 
 
 @pytest.mark.parametrize("path", ["door/../../x", "door/secret.txt", "door/live-1.m4s.x", "yard/live.m3u8"])
