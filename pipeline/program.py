@@ -93,7 +93,7 @@ class Program:
                 if now_s - self._card_s >= CARD_EVERY_S:
                     self._card(now_s)
                 return
-            self._live_s = now_s
+            self._live_s, self._reason = now_s, Reason.LOST  # which it is if nothing comes behind it
             self._send(Shown(safe, pts, self._size or safe.frame.displayed_size, arrived_s, carrier))
 
     def _run(self) -> None:

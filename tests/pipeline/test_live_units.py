@@ -198,7 +198,6 @@ def test_a_card_is_shown_when_pictures_stop() -> None:
     on_air = program(sink, 0.1)
     safe = release(CLIP.frame(0), (Ellipse(60, 90, 40, 40, 1),), Cover(), Ledger())
     on_air.show(safe, 0, time.monotonic())
-    on_air.because(Reason.LOST)
     on_air.start()
     end_s = time.monotonic() + 10
     while len(sink.items) < 2 and time.monotonic() < end_s:
