@@ -244,6 +244,22 @@ def test_what_makes_no_sense_is_one_sentence(
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+def test_a_service_without_what_it_needs_is_one_sentence(tmp_path: Path) -> None:
+    """The extra `live` is not installed."""
+    (tmp_path / "fastapi.py").write_text("raise ModuleNotFoundError")
+    words = ["live", "--in", "rtsp://127.0.0.1:9/cam", "--listen", "127.0.0.1:0"]
+    done = subprocess.run(
+        [sys.executable, "-m", "veilcast", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=tmp_path,  # which `python -m` imports from
+    )
+    assert done.returncode == 3
+    assert "pip install 'veilcast[live]'" in done.stderr.splitlines()[-1]
+
+
 def test_a_camera_that_freezes_is_a_slate_and_comes_back(units: Path, tmp_path: Path) -> None:
     """SIGSTOP of the camera itself: it holds its connection and says nothing."""
     with served(units) as server, kept(camera(server.url("cam"), tmp_path)) as keeper:

@@ -255,7 +255,9 @@ def _service(site: Site, cameras: Cameras, previews: Path | None) -> Iterator[No
     if site.listen is None:
         yield
         return
-    from veilcast.service.server import serving
-
+    try:
+        from veilcast.service.server import serving
+    except ImportError:
+        raise ConfigError("a service (--listen) needs more: pip install 'veilcast[live]'") from None
     with serving(site.listen, cameras.status, previews, site.hosts):
         yield
