@@ -27,7 +27,7 @@ def hold(camera: Camera, size: tuple[int, int] | None, ended: threading.Event, p
     program.start()
     try:
         while not ended.wait(EVERY_S):
-            said = {"state": "fault", "told": "held after too many restarts"}
+            said = {"state": "fault", "told": "held until it is changed or the command is started anew"}
             parent.status(stats.snapshot() | said | {"outputs": [outlet.status() for outlet in outlets]})
     finally:
         program.stop()
