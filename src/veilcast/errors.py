@@ -9,7 +9,7 @@ VeilcastError                 1
 │   ├── UnsupportedMedia     12   a codec, pixel format or container that cannot be carried exactly
 │   ├── DamagedMedia         13   decoding it would need guesses
 │   ├── InputTooLarge        14   beyond the limits on pixels, rate, streams, duration, bytes
-│   └── StreamLost           15   a live stream cannot be reached, or ended
+│   └── StreamLost           15   a live stream cannot be reached, or ended; a played file showed nothing
 ├── OutputError
 │   ├── OutputExists         20   and --overwrite was not given; a camera's recording never replaces anything
 │   ├── NotWritable          21   folder missing or read-only
