@@ -31,8 +31,7 @@ from benchmarks.clips import clips_at_hand, named
 from veilcast.evaluation import coverage
 from veilcast.pipeline.api import Extras, anonymize_file
 from veilcast.pipeline.decode import Decoder
-from veilcast.pipeline.detect import SAME_IOU
-from veilcast.pipeline.detectors.candidates import Candidates, joined, suppressed
+from veilcast.pipeline.detectors.candidates import SAME_IOU, Candidates, joined, suppressed
 from veilcast.pipeline.detectors.network import KINDS, NetworkDetector
 from veilcast.pipeline.pixels import to_rgb
 from veilcast.trt_engines.models import Models

@@ -18,7 +18,7 @@ import numpy as np
 from veilcast.config import Detect, Device
 from veilcast.pipeline import tiles
 from veilcast.pipeline.cuts import CutFinder, small_luma
-from veilcast.pipeline.detectors.candidates import Candidates, Look, joined, nothing, overlaps, suppressed
+from veilcast.pipeline.detectors.candidates import Candidates, Look, joined, nothing, tempered, united
 from veilcast.pipeline.detectors.network import (
     CENTERFACE,
     CENTERFACE_FLOAT,
@@ -43,9 +43,6 @@ from veilcast.trt_engines.models import Models
 from veilcast.trt_engines.open import open_engine
 from veilcast.types import Face, Frame, Picture, Rgb
 
-SAME_IOU = 0.4  # two boxes that have more in common are one face
-SAME_INSIDE = 0.8  # or the smaller of which lies in the larger with more of its area
-LARGE_PX = 160.0  # side in the network's input from which a face must show clearly
 WORKERS = 2  # looks at a time, one thread each: faster than one look on two threads
 WAITING_FRAMES = 16  # that `find_all` holds at most
 # of the weakest detection's score:
@@ -217,29 +214,6 @@ class FaceFinder:
         faint = FAINT * self._settings.weak
         seen = network.candidates(shown, network.kind.own(faint))
         return tempered(replace(seen, scores=network.kind.common(seen.scores)), faint)
-
-
-def tempered(seen: Candidates, weak: float) -> Candidates:
-    """With less trust in what fills much of a network's input, and without what falls below `weak`: a
-    real face of that size shows so much that its score is .8 or more, a blur that looks like one is not
-    above .5."""
-    size_px = np.sqrt(np.prod(seen.boxes[:, 2:] - seen.boxes[:, :2], axis=1))
-    trust = np.minimum(1, np.sqrt(LARGE_PX / np.maximum(size_px, 1))).astype(np.float32)
-    scores = seen.scores * trust
-    return replace(seen, scores=scores).take(np.flatnonzero(scores >= weak))
-
-
-def united(parts: Sequence[Candidates]) -> Candidates:
-    """The union of what several networks say. Each face keeps the best scored box; its score is the
-    probability that not all who saw it are wrong, 1 - prod (1 - score), so that two weak opinions that
-    agree outweigh one."""
-    each = [suppressed(part, SAME_IOU, SAME_INSIDE) for part in parts]
-    union = suppressed(joined(each), SAME_IOU, SAME_INSIDE)
-    doubt = np.ones(len(union), np.float32)
-    for part in each:
-        agreeing = np.where(overlaps(union.boxes, part.boxes)[0] > SAME_IOU, part.scores, np.float32(0))
-        doubt *= 1 - agreeing.max(axis=1, initial=0)
-    return Candidates(union.boxes, 1 - doubt, union.points)
 
 
 @contextmanager

@@ -4,13 +4,16 @@ operations on them."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from veilcast.arrays import Float32, Int64
 from veilcast.types import Box, Boxes, Face
 
+SAME_IOU = 0.4  # two boxes that have more in common are one face
+SAME_INSIDE = 0.8  # or the smaller of which lies in the larger with more of its area
+LARGE_PX = 160.0  # side in the network's input from which a face must show clearly
 _BLOCK = 16  # boxes at a time that are compared with all
 
 Share = Float32[np.ndarray, "n m"]  # 0 to 1
@@ -102,3 +105,26 @@ def suppressed(candidates: Candidates, iou: float, inside: float = 1.1) -> Candi
                 open_ &= beside
                 open_[number] = False  # where its numbers make no sense, too
     return ranked.take(np.array(keep, np.int64))
+
+
+def tempered(seen: Candidates, weak: float) -> Candidates:
+    """With less trust in what fills much of a network's input, and without what falls below `weak`: a
+    real face of that size shows so much that its score is .8 or more, a blur that looks like one is not
+    above .5."""
+    size_px = np.sqrt(np.prod(seen.boxes[:, 2:] - seen.boxes[:, :2], axis=1))
+    trust = np.minimum(1, np.sqrt(LARGE_PX / np.maximum(size_px, 1))).astype(np.float32)
+    scores = seen.scores * trust
+    return replace(seen, scores=scores).take(np.flatnonzero(scores >= weak))
+
+
+def united(parts: Sequence[Candidates]) -> Candidates:
+    """The union of what several networks say. Each face keeps the best scored box; its score is the
+    probability that not all who saw it are wrong, 1 - prod (1 - score), so that two weak opinions that
+    agree outweigh one."""
+    each = [suppressed(part, SAME_IOU, SAME_INSIDE) for part in parts]
+    union = suppressed(joined(each), SAME_IOU, SAME_INSIDE)
+    doubt = np.ones(len(union), np.float32)
+    for part in each:
+        agreeing = np.where(overlaps(union.boxes, part.boxes)[0] > SAME_IOU, part.scores, np.float32(0))
+        doubt *= 1 - agreeing.max(axis=1, initial=0)
+    return Candidates(union.boxes, 1 - doubt, union.points)

@@ -16,8 +16,8 @@ import pytest
 from veilcast.config import Detect
 from veilcast.errors import EngineError, ModelMissing
 from veilcast.pipeline.decode import Decoder
-from veilcast.pipeline.detect import FaceFinder, open_detector, open_one, tempered, united
-from veilcast.pipeline.detectors.candidates import Candidates, nothing
+from veilcast.pipeline.detect import FaceFinder, open_detector, open_one
+from veilcast.pipeline.detectors.candidates import Candidates, nothing, tempered, united
 from veilcast.pipeline.detectors.network import CENTERFACE, YUNET, Kind, NetworkDetector
 from veilcast.pipeline.pixels import to_rgb
 from veilcast.pipeline.schedule import coarse, thorough_every
