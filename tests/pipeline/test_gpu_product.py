@@ -240,6 +240,7 @@ def picture_job(folder: Path, device: str, name: str) -> Json:
         "candidates": {},
         "config": overlay(Config(), {"device": device}).model_dump(mode="json"),
         "settings": "",
+        "set": "",
         "models": str(Models().folder),
         "journal": str(folder / f"{device}.jsonl"),
         "careful": False,
