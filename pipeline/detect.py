@@ -35,6 +35,7 @@ from veilcast.pipeline.schedule import (
     Schedule,
     closest_passes,
     in_a_crowd,
+    passes_between,
     still_passes,
 )
 from veilcast.pipeline.transparency import Shown, ways
@@ -88,7 +89,7 @@ class FaceFinder:
     def find(self, frame: Frame) -> tuple[Face, ...] | None:
         """The faces in `frame`, boxes in displayed pixels; None = it was not looked at."""
         try:
-            look = self._begun(frame, self._passes(frame), at_once)
+            look = self._begun(frame, *self._passes(frame), at_once)
         except Exception:
             self._schedule.failed()
             raise
@@ -111,7 +112,7 @@ class FaceFinder:
                     if not self._lately:  # two at a time; a look would open one after the other
                         for step in closest_passes(frame.displayed_size):
                             pool.submit(self._networks[step.network].ready, *step.size)
-                    waiting.append((frame, self._begun(frame, self._passes(frame), pool.submit)))
+                    waiting.append((frame, self._begun(frame, *self._passes(frame), pool.submit)))
                     # the newest stays: it may be the last one, which is looked at
                     while len(waiting) > WAITING_FRAMES or _looking(waiting) > WORKERS:
                         yield _answer(*waiting.popleft())
@@ -126,21 +127,28 @@ class FaceFinder:
                     if look is not None:
                         look.cancel()
 
-    def _passes(self, frame: Frame) -> tuple[Pass, ...]:
-        now = small_luma(frame)
+    def _passes(self, frame: Frame) -> tuple[tuple[Pass, ...], bool]:
+        """What to run on the frame, and whether that is a look between those that the clock asks for."""
+        now, size = small_luma(frame), frame.displayed_size
         urgent = self._cuts.is_cut(now) or self._watch.is_foreign(now)
-        passes = self._schedule.passes(frame.time, frame.displayed_size, urgent, self._watch.is_new(now))
-        if passes:
+        passes = self._schedule.passes(frame.time, size, urgent)
+        between = not passes and self._watch.is_new(now)
+        if passes or between:
             self._watch.looked(now)
-        return passes
+        return passes_between(size) if between else passes, between
 
     def _begun(
-        self, frame: Frame, passes: Sequence[Pass], submit: Callable[..., Future[Look]]
+        self, frame: Frame, passes: Sequence[Pass], between: bool, submit: Callable[..., Future[Look]]
     ) -> Future[Look] | None:
         """A look of these passes, None = there are none. It is given to `submit`, which does one after the
-        other or several at a time, the earlier ones first."""
+        other or several at a time, the earlier ones first. One `between` others sees too little of what is
+        small to say that somebody is gone, or to be remembered for it."""
         if not passes:
             return None
+        if between:
+            return submit(
+                partial(self._look, speaks=False), frame, passes, tuple(self._lately)[: 1 - WORKERS]
+            )
         # without the last one, which is not done yet: looks at a time would wait for each other
         look = submit(self._look, frame, passes, tuple(self._lately)[: 1 - WORKERS])
         self._lately.append(look)
@@ -153,10 +161,11 @@ class FaceFinder:
         before: Sequence[Future[Look]] = (),
         shown: Sequence[Shown] | None = None,
         each: Callable[..., Iterator[Candidates]] = map,
+        speaks: bool = True,
     ) -> Look:
         """`before`: looks that tell where to look; `shown`: the ways in which it is seen, mostly one;
         `each`: how passes over all of it are done, one after the other or, where no other look is waiting,
-        side by side."""
+        side by side; `speaks`: also of what may be a face, for those who ask whether somebody is gone."""
         size, shown = frame.displayed_size, shown or [cache(way) for way in ways(frame)]
         if _is_crowd(passes, size, before[:-1]):  # without the last, which this one need not wait for yet
             passes = in_a_crowd(passes, size, self._settings.thorough_every)
@@ -166,7 +175,7 @@ class FaceFinder:
         sure = [(name, c.take(np.flatnonzero(c.scores >= weak))) for name, c in found]
         union = united([joined([c for n, c in sure if n == name]) for name in dict(sure)])
         faces = union.faces("+".join(dict(sure)))
-        return Look(tuple(faces), seen.boxes[seen.scores >= SHOWN * weak], seen)
+        return Look(tuple(faces), seen.boxes[seen.scores >= SHOWN * weak] if speaks else None, seen)
 
     def _found(
         self,

@@ -8,7 +8,7 @@ from veilcast.config import Detect
 from veilcast.pipeline.detect import FaceFinder, at_once
 from veilcast.pipeline.detectors.network import CENTERFACE, YUNET, NetworkDetector
 from veilcast.pipeline.overload import Level
-from veilcast.pipeline.schedule import MAX_ENLARGED, Pass, closest_passes, coarse, detail
+from veilcast.pipeline.schedule import MAX_ENLARGED, Pass, closest_passes, coarse, detail, passes_between
 from veilcast.types import Face, Frame
 
 HALVED_PX = 1280 * 720  # above so many pixels the lightest look sees half the size
@@ -27,11 +27,14 @@ class LiveFinder(FaceFinder):
     def find(self, frame: Frame, urgent: bool = False, new: bool = False) -> tuple[Face, ...] | None:
         """The faces in `frame`, boxes in displayed pixels; None = it was not looked at. The schedule is the
         finder's, cuts and what is new are seen by whoever asks: not every frame comes by here."""
-        passes = self._schedule.passes(frame.time, frame.displayed_size, urgent, new)
+        passes = self._schedule.passes(frame.time, frame.displayed_size, urgent)
+        between = new and not passes
+        if between:
+            passes = passes_between(frame.displayed_size)
         if passes and self.level >= Level.SCALES:
             lighter = lightest_passes if self.level >= Level.STEPS else light_passes
             passes = lighter(frame.displayed_size)
-        look = self._begun(frame, passes, at_once)
+        look = self._begun(frame, passes, between, at_once)
         return None if look is None else look.result().faces
 
     def warm(self, frame: Frame) -> None:

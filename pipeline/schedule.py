@@ -53,15 +53,12 @@ class Schedule:
         self._start: Fraction | None = None
         self._frames = self._since = 0  # all of them, and those since the last look
 
-    def passes(
-        self, time: Fraction, size: tuple[int, int], urgent: bool, new: bool = False
-    ) -> tuple[Pass, ...]:
+    def passes(self, time: Fraction, size: tuple[int, int], urgent: bool) -> tuple[Pass, ...]:
         """What to run on the frame at `time`, whose displayed size is `size`; empty = do not look.
-        `urgent`: look whatever the time is, as closely as can be; `new`: look for what is large enough to be
-        seen as new, besides what the time asks for."""
+        `urgent`: look whatever the time is, as closely as can be."""
         self._frames, self._since = self._frames + 1, self._since + 1
         if not (urgent or self._is_due(time) or self._since >= self._most(time)):
-            return quick_passes(size, near=True) if new else ()
+            return ()
         self._since = 0
         first = urgent or self._last is None
         self._looks = 0 if first else self._looks + 1
@@ -129,6 +126,11 @@ def still_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
     """All of both for a picture that is alone; what costs most only near what the rest takes for small."""
     costly = Pass(CENTERFACE.name, detail(size, MAX_ENLARGED), near=True)
     return *quick_passes(size, MAX_ENLARGED), costly
+
+
+def passes_between(size: tuple[int, int]) -> tuple[Pass, ...]:
+    """For what is large enough to be seen as new, besides what the time asks for."""
+    return quick_passes(size, near=True)
 
 
 def quick_passes(size: tuple[int, int], enlarged: float = ENLARGED, near: bool = False) -> tuple[Pass, ...]:

@@ -445,7 +445,7 @@ MUTANTS = [
            "pipeline.passages:Passages._names", lambda names: lambda self, again: {},
            "tests.pipeline.test_passages:test_people_keep_their_ids_across_a_seam"),
     Mutant("nobody looks after a cut", Threat.MISSED, "detect", "pipeline.schedule:Schedule.passes",
-           lambda passes: lambda schedule, time, size, urgent, new=False: passes(schedule, time, size, False),
+           lambda passes: lambda schedule, time, size, urgent: passes(schedule, time, size, False),
            "tests.pipeline.test_detect:test_the_first_frame_after_a_cut_is_looked_at"),
     Mutant("the encoder takes a frame without the gate", Threat.FAILED, "encode", "pipeline.encode:SafeFrame",
            value(covering.Covered),

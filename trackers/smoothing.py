@@ -184,7 +184,7 @@ def backward(
     segments = list(accumulate(seen.cut for seen in observations))
     scenes: dict[int, list[int]] = {}
     for n, seen in enumerate(observations):
-        if seen.faces is not None:
+        if seen.faces is not None and seen.faint is not None:
             scenes.setdefault(segments[n], []).append(n)
     position = {seen.index: n for n, seen in enumerate(observations)}
     alike = Resemblance(observations)
@@ -192,7 +192,7 @@ def backward(
         spans = settings if path.clear else doubtful
         hits = [position[hit.index] for hit in path.hits]
         start = ticks[hits[0]]
-        absent = absence(path, hits, observations, scenes[path.segment], strong, alike)
+        absent = absence(path, hits, observations, scenes.get(path.segment, []), strong, alike)
         for n in range(bisect_right(ticks, start - (path.lead_s(spans) + 1) * scale), len(ticks)):
             if segments[n] != path.segment:
                 if segments[n] > path.segment:
@@ -218,14 +218,15 @@ def absence(
     strong: float,
     alike: Resemblance,
 ) -> Absence:
-    """Where the path is not, by the looks of its scene. hits, looks: places in `observations`."""
+    """Where the path is not, by its detections and the looks of its scene that speak of who is gone. hits,
+    looks: places in `observations`."""
 
     def box_at(n: int) -> Box:
         state, _ = path.at(float(observations[n].time - path.hits[0].time))
         return kalman.box_of(state)
 
     faint = {n: hit.face.score < FAINT * strong for n, hit in zip(hits, path.hits, strict=True)}
-    return Absence(observations, looks, faint, box_at, alike)
+    return Absence(observations, sorted({*looks, *hits}), faint, box_at, alike)
 
 
 def unknown(observations: Sequence[Observation], settings: Tracking) -> list[bool]:

@@ -236,8 +236,9 @@ def test_the_first_frame_after_a_cut_is_looked_at() -> None:
         plane[:, 320:] = 30 if n < 7 else 200
         return Frame(n, n, Fraction(1, 25), (plane,), GREY)
 
-    looks = both(Detect(look_s=0.4)).find_all(map(scene, range(10)))
-    assert [frame.index for frame, look in looks if look is not None] == [0, 7, 9]
+    looks = {f.index: look for f, look in both(Detect(look_s=0.4)).find_all(map(scene, range(10))) if look}
+    assert list(looks) == [0, 7, 9]
+    assert looks[7].shown is not None, "a close look, which may say that somebody is gone"
 
 
 def test_few_frames_are_held_while_looks_are_slow() -> None:
@@ -254,6 +255,16 @@ def test_few_frames_are_held_while_looks_are_slow() -> None:
     next(found)
     assert taken <= 20
     found.close()  # type: ignore[attr-defined]
+
+
+def test_a_look_between_those_of_the_clock_finds_faces_and_says_of_nobody_that_they_are_gone() -> None:
+    def scene(n: int) -> Frame:
+        return frame(n, x=400 if n in (3, 4) else 100, y=200 if n in (3, 4) else 60)
+
+    looks = [look for _, look in both(Detect(look_s=0.4)).find_all(map(scene, range(11)))]
+    assert [n for n, look in enumerate(looks) if look] == [0, 3, 5, 10]
+    assert [look.faces[0].box.x0 > 300 for look in looks if look] == [False, True, False, False]
+    assert [look.shown is not None for look in looks if look] == [True, False, False, True]
 
 
 def test_after_a_look_that_failed_the_next_frame_is_looked_at() -> None:
