@@ -70,7 +70,7 @@ def by_eye(result: Json, seen: Path) -> str:
     return (
         f"What counts as a face is what a detector calls one. Of the {len(exposed)} that veilcast left "
         f"exposed, {len(faces)} show a face ({100 * len(faces) / whole:.2f} % of all{widest}); the others, "
-        "looked at one by one, are hands, arms, coats, bags and ornaments."
+        "looked at one by one, are hands, arms, coats, bags, ornaments and the backs of heads."
     )
 
 
