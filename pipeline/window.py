@@ -101,11 +101,11 @@ class Window:
         """Asks about a picture, if nobody is looking. To be called again with every answer."""
         if self._aside.is_busy or self._left or (chosen := self._choice()) is None:
             return
-        frame, scene, new = chosen.arrival.frame, chosen.scene, chosen.new
+        frame, new = chosen.arrival.frame, chosen.new
         self._offered, urgent, self._urgent = frame.index, self._urgent or self._ended, False
         self._aside.give(
             lambda: self.finder.find(frame, urgent=urgent, new=new),
-            lambda faces: self._found(chosen, scene, faces),
+            lambda faces: self._found(chosen, faces),
         )
 
     def _choice(self) -> _Waiting | None:
@@ -153,14 +153,14 @@ class Window:
         self._waiting.clear()
         return left
 
-    def _found(self, looked: _Waiting, scene: int, faces: tuple[Face, ...] | None) -> None:
+    def _found(self, looked: _Waiting, faces: tuple[Face, ...] | None) -> None:
         frame = looked.arrival.frame
         if faces is not None and not self._left:
             if looked.small is not None:
                 self._watch.looked(looked.small)
             self._looked = frame.index
-            self._looks.append((scene, frame.time))
-            self._tracks.look(Observation(frame.index, frame.time, faces), scene)
+            self._looks.append((looked.scene, frame.time))
+            self._tracks.look(Observation(frame.index, frame.time, faces), looked.scene)
 
     def _judged(self, waiting: _Waiting) -> Seen | None:
         """What is known of the oldest picture; None while it has to wait."""
