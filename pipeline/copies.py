@@ -45,7 +45,7 @@ class Copies:
         verdict = fate(seen, main, self._keep_audio)
         if not verdict.kept or stream.index == main:
             return verdict
-        if verdict.kind == "audio" and self._decoder.is_mute(stream):
+        if verdict.kind == "audio" and self._decoder.demuxer.is_mute(stream):
             return replace(verdict, kept=False, reason="there is no sound in it")
         try:
             copy = self._copy(stream, verdict)

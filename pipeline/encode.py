@@ -1,4 +1,4 @@
-"""Frames -> packets. With decode.py the only user of av.
+"""Frames -> packets.
 
 Only a `SafeFrame` is ever encoded; packets of the source's video never are. The encoder counts frames;
 the muxer gets the source's own times back (timeline.py).
@@ -41,6 +41,7 @@ from veilcast.pipeline.containers import (
 )
 from veilcast.pipeline.copies import Copies
 from veilcast.pipeline.decode import Decoder
+from veilcast.pipeline.description import timecode
 from veilcast.pipeline.expected import Expected, can_be_entered, plain
 from veilcast.pipeline.gate import SafeFrame
 from veilcast.pipeline.nvenc import on_card
@@ -154,7 +155,7 @@ class Encoder:
         with writing(self._target):
             if len(self._times):
                 self._mux_video(self._context.encode(None), last=True)
-            self._mux_copies(self._decoder.passengers)
+            self._mux_copies(self._decoder.demuxer.unload())
             self._out.close()
             with self._target.open("rb") as file:
                 os.fsync(file.fileno())
@@ -255,8 +256,8 @@ class Encoder:
         if family.codec == "hevc" and self._muxer in ("mp4", "mov"):
             self._context.codec_tag = "hvc1"
         stream.metadata.update(kept_tags(decoder.stream.metadata))
-        if (timecode := decoder.timecode) is not None:
-            (self._out if self._muxer == "mxf" else stream).metadata["timecode"] = timecode
+        if (code := timecode(decoder.container, decoder.stream)) is not None:
+            (self._out if self._muxer == "mxf" else stream).metadata["timecode"] = code
         stream.disposition = decoder.stream.disposition
         self._open_encoder(stream.codec_context)
         return stream

@@ -20,7 +20,8 @@ from veilcast.config import Limits
 from veilcast.errors import UnsupportedMedia, VeilcastError
 from veilcast.pipeline.admission import codec_name
 from veilcast.pipeline.codecs import pixel_format
-from veilcast.pipeline.decode import Decoder, open_input
+from veilcast.pipeline.decode import Decoder
+from veilcast.pipeline.demux import open_input
 from veilcast.pipeline.gpu.shelf import Shelf
 from veilcast.types import Elsewhere, PixelFormat, Plane
 

@@ -29,7 +29,7 @@ from veilcast.pipeline.addresses import Address, Kind, check_readable
 from veilcast.pipeline.carriers import colour_of, views
 from veilcast.pipeline.clocks import BASE, Clock
 from veilcast.pipeline.codecs import pixel_format
-from veilcast.pipeline.decode import CONTAINERS
+from veilcast.pipeline.demux import CONTAINERS
 from veilcast.types import Frame
 
 CODECS = "h264,hevc,mjpeg,mpeg4,mpeg2video,mpeg1video,h263,vp8,vp9,libdav1d,rawvideo"

@@ -17,7 +17,8 @@ from typing import Any, Literal
 
 from veilcast.config import Limits
 from veilcast.errors import DamagedMedia
-from veilcast.pipeline.decode import UNSTAMPED, Decoder, translated
+from veilcast.pipeline.decode import Decoder
+from veilcast.pipeline.demux import UNSTAMPED, translated
 from veilcast.pipeline.encode import SEGMENT_FRAMES
 from veilcast.pipeline.plan import Plan
 from veilcast.types import Frame
@@ -60,7 +61,7 @@ class Scout:
     def __call__(self, decoder: Decoder, frames: Iterator[Frame]) -> Iterator[Frame]:
         self.leads = decoder.container.format.name not in UNSTAMPED
         for frame in frames:
-            self.reads.append(decoder.packets_read)
+            self.reads.append(decoder.demuxer.read)
             if frame.index % SEGMENT_FRAMES == 0:
                 self.pictures.append(hashed(frame))
             yield frame
@@ -101,8 +102,7 @@ class Section(Decoder):
         if self._back_s is None or self._cut.first == 0:
             yield from self._from_the_beginning()
             return
-        if self._carried is None:
-            self._carried = frozenset()
+        self.demuxer.settle()
         with translated(self.source, "decoding"):
             index = self._cut.first
             for decoded in self._sought(self._back_s):
@@ -132,7 +132,7 @@ class Section(Decoder):
         codec.flush_buffers()
         entered = started = False
         for packet in self._demux():
-            self.passengers.clear()
+            self.demuxer.unload()
             if packet is not None and not entered:
                 if not packet.is_keyframe or packet.pts is None:
                     continue

@@ -194,7 +194,7 @@ class Joiner(Encoder):
                     break
                 number = len(self._times)
                 self._note(frame[0], frame[1])
-                passengers = self._decoder.skim(self._reads[number])
+                passengers = self._decoder.demuxer.skim(self._reads[number])
                 self._mux_video(packets)
                 self._mux_copies(passengers)
 
@@ -205,7 +205,7 @@ class Joiner(Encoder):
         with writing(self._target):
             if len(self._times):
                 self._mux_video(self._tail, last=True)
-            self._mux_copies(self._decoder.skim(None))
+            self._mux_copies(self._decoder.demuxer.skim(None))
             self._out.close()
             with self._target.open("rb") as file:
                 os.fsync(file.fileno())

@@ -20,9 +20,10 @@ from veilcast.errors import ConfigError, EngineError
 from veilcast.pipeline import checks
 from veilcast.pipeline.generate import Generator, Guard
 from veilcast.pipeline.generator_model import GeneratorModel
-from veilcast.pipeline.identity import NOBODY_KNOWN, Persona, Policy, Source, cast, parse_policy, people
+from veilcast.pipeline.identity import NOBODY_KNOWN, Persona, Source, cast, people
 from veilcast.pipeline.landmarks import MeshFinder
 from veilcast.pipeline.plan import Plan
+from veilcast.pipeline.policy import Policy, parse_policy
 from veilcast.pipeline.report import DIGITAL_SOURCE_TYPE
 from veilcast.pipeline.survey import Observer, survey
 from veilcast.pipeline.synthetic import Painters, Synthesiser

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from veilcast.pipeline import colours
 from veilcast.pipeline import pixels as host
 from veilcast.trt_engines.device import Device, Stream
 from veilcast.types import Affine, Frame
@@ -25,7 +26,7 @@ class TorchPixels:
             (width, height), turns = size, frame.orientation.quarter_turns % 4
             stored = (width, height) if turns % 2 else (height, width)
             small = [self._torch.resized(plane.tensor, *stored) for plane in planes]
-            rgb = self._torch.mixed(small, host.to_rgb_matrix(frame))
+            rgb = self._torch.mixed(small, colours.to_rgb_matrix(frame))
             shown = (rgb.flip(1) if frame.orientation.mirrored else rgb).rot90(-turns, (0, 1))
             out.tensor.zero_()
             out.tensor[0, :height, :width].copy_(shown.flip(2) if bgr else shown)
@@ -41,7 +42,7 @@ class TorchPixels:
                 self._torch.sampled(plane.tensor, matrix, side, side)
                 for plane, matrix in zip(planes, host.plane_matrices(frame, affine), strict=True)
             ]
-            out.tensor[row].copy_(self._torch.mixed(seen, host.to_rgb_matrix(frame)))
+            out.tensor[row].copy_(self._torch.mixed(seen, colours.to_rgb_matrix(frame)))
 
         self._device.launch(work, reads=planes, writes=[out], stream=stream)
 

@@ -15,6 +15,7 @@ from veilcast.config import Cover, Encode
 from veilcast.pipeline.admission import codec_name
 from veilcast.pipeline.carriers import display_matrix, side_data
 from veilcast.pipeline.decode import Decoder
+from veilcast.pipeline.description import timecode
 from veilcast.pipeline.encode import Encoder
 from veilcast.pipeline.gate import release
 from veilcast.pipeline.ledger import Ledger
@@ -89,7 +90,7 @@ def look(path: Path) -> Look:
             mastering=side_data(decoder.first, "MASTERING_DISPLAY_METADATA"),
             content_light=side_data(decoder.first, "CONTENT_LIGHT_LEVEL"),
             captions=tuple(side_data(picture, "A53_CC") for _, picture in seen),
-            timecode=decoder.timecode,
+            timecode=timecode(decoder.container, decoder.stream),
             chapters=tuple(_chapter(chapter) for chapter in decoder.container.chapters()),
             streams=tuple(sorted(streams, key=str)),
         )

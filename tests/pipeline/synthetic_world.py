@@ -22,8 +22,9 @@ from veilcast.diffusion.draw import IdentitySpace, ScopeKey, linear_decode
 from veilcast.pipeline import checks
 from veilcast.pipeline.align import TEMPLATE_DLIB_150
 from veilcast.pipeline.generate import Generator, Guard, Job, Rendering
-from veilcast.pipeline.identity import Persona, Policy, Source, cast
+from veilcast.pipeline.identity import Persona, Source, cast
 from veilcast.pipeline.landmarks import CROP_PX, MeshFinder
+from veilcast.pipeline.policy import Policy
 from veilcast.pipeline.synthetic import Coarse, Synthesiser
 from veilcast.pipeline.views import Expression, Viewer
 from veilcast.trt_engines.engine import Tensors, TensorSpec

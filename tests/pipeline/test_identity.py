@@ -8,19 +8,17 @@ from tests.pipeline.synthetic_world import SPACE, D, track
 
 from veilcast.diffusion.draw import ScopeKey
 from veilcast.diffusion.oim import unit
-from veilcast.errors import ConfigError
 from veilcast.pipeline.identity import (
     SIGHTINGS,
     Persona,
-    Policy,
     Sighting,
     Source,
     best_looks,
     cast,
-    parse_policy,
     people,
     sources,
 )
+from veilcast.pipeline.policy import Policy
 from veilcast.types import Track
 
 KEY = ScopeKey.unsafe_from_seed(3)
@@ -177,40 +175,3 @@ def test_a_persona_and_a_source_do_not_show_themselves() -> None:
 
 
 # attributes
-
-
-@pytest.mark.parametrize(
-    ("text", "agrees", "differs"),
-    [
-        ("", [0.42, 0.2, 0.35], [0.42, 0.9, 0.35]),
-        ("age=any", [0.9, 0.2, 0.35], [0.9, 0.2, 0.9]),
-        ("gender=any,skin=any", [0.42, 0.9, -0.9], [0.9, 0.9, -0.9]),
-        ("age=20-30", [0.25, 0.2, 0.35], [0.42, 0.2, 0.35]),
-        ("gender=male", [0.42, 0.9, 0.35], [0.42, 0.2, 0.35]),
-        ("skin=dark", [0.42, 0.2, -0.5], [0.42, 0.2, 0.35]),
-        ("skin=light, age=any", [0.9, 0.2, 0.45], [0.9, 0.2, 0.3]),
-    ],
-)
-def test_a_policy_says_who_fits_a_source(text: str, agrees: list[float], differs: list[float]) -> None:
-    misfit = parse_policy(text).misfit(np.array([0.4, 0.3, 0.3]))
-    assert misfit(np.array([agrees, differs])) == pytest.approx([0, misfit(np.array([differs]))[0]])
-    assert misfit(np.array([differs]))[0] > 0
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "age=young",
-        "age=10-20",
-        "age=30-20",
-        "age=1-2-3",
-        "gender=both",
-        "skin=blue",
-        "height=keep",
-        "age",
-        "age=any,age=keep",
-    ],
-)
-def test_policies_that_make_no_sense_are_named(text: str) -> None:
-    with pytest.raises(ConfigError, match="--attributes"):
-        parse_policy(text)
