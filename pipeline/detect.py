@@ -1,4 +1,4 @@
-"""Where the faces are: the union of two networks over one picture, on a schedule over frames."""
+"""Where the faces are: looks at the frames of a stream, as its schedule asks for them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import replace
-from functools import cache, partial
-from math import prod
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-import cv2
-import numpy as np
-
 from veilcast.config import Detect, Device
-from veilcast.pipeline import tiles
 from veilcast.pipeline.cuts import CutFinder, small_luma
-from veilcast.pipeline.detectors.candidates import Candidates, Look, joined, nothing, tempered, united
+from veilcast.pipeline.detectors.candidates import Look
 from veilcast.pipeline.detectors.network import (
     CENTERFACE,
     CENTERFACE_FLOAT,
@@ -28,28 +22,23 @@ from veilcast.pipeline.detectors.network import (
     NetworkDetector,
     kind_of,
 )
+from veilcast.pipeline.looks import LONG_MEMORY, Looker
 from veilcast.pipeline.novelty import Watch
 from veilcast.pipeline.schedule import (
     WHOLE_EVERY,
     Pass,
     Schedule,
     closest_passes,
-    in_a_crowd,
     passes_between,
     still_passes,
 )
-from veilcast.pipeline.transparency import Shown, ways
 from veilcast.trt_engines.engine import Engine
 from veilcast.trt_engines.models import Models
 from veilcast.trt_engines.open import open_engine
-from veilcast.types import Face, Frame, Picture, Rgb
+from veilcast.types import Face, Frame, Rgb
 
 WORKERS = 2  # looks at a time, one thread each: faster than one look on two threads
 WAITING_FRAMES = 16  # that `find_all` holds at most
-# of the weakest detection's score:
-SHOWN = 2 / 3  # what is needed to believe that somebody may be there still
-FAINT = 0.5  # where the better network has to look
-MEMORY = 16  # looks at most that tell where small faces may be
 # a network's place in the schedule -> what runs there: on a GPU not in the eight bits that suit a processor
 RUNS: Mapping[Device, Mapping[str, Kind]] = {
     "cpu": {CENTERFACE.name: CENTERFACE, YUNET.name: YUNET},
@@ -75,12 +64,11 @@ class FaceFinder:
     def __init__(
         self, networks: Mapping[str, NetworkDetector], settings: Detect, whole_every: int = WHOLE_EVERY
     ) -> None:
-        self._networks = networks
-        self._settings = settings
+        self._networks, self._settings = networks, settings
+        self._looker = Looker(networks, settings)
         self._schedule = Schedule(settings, whole_every)
         self._cuts, self._watch = CutFinder(), Watch()
-        # back to the last thorough one but one at least
-        self._lately = deque[Future[Look]](maxlen=min(MEMORY, settings.thorough_every + 2))
+        self._lately = deque[Future[Look]](maxlen=LONG_MEMORY)
 
     def anew(self) -> FaceFinder:
         """The same networks for another stream."""
@@ -98,9 +86,7 @@ class FaceFinder:
     def still(self, frame: Frame) -> tuple[Face, ...]:
         """The faces in a picture that has no neighbours to be found in: the closest look there is, but its
         most costly pass only where something that could be a small face was seen without it."""
-        passes = still_passes(frame.displayed_size)
-        quick = [_from_the_largest(shown, passes).__getitem__ for shown in ways(frame)]
-        return self._look(frame, passes, shown=quick).faces
+        return self._looker.look(frame, still_passes(frame.displayed_size), alone=True).faces
 
     def find_all(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Look | None]]:
         """Each frame in order with the look that `find` would take at it, None = none, and the last frame
@@ -119,7 +105,7 @@ class FaceFinder:
                 if waiting and waiting[-1][1] is None:
                     last = waiting.pop()[0]
                     passes = closest_passes(last.displayed_size)
-                    waiting.append((last, at_once(self._look, last, passes, (), None, pool.map)))
+                    waiting.append((last, at_once(self._looker.look, last, passes, (), pool.map)))
                 while waiting:
                     yield _answer(*waiting.popleft())
             finally:
@@ -145,84 +131,13 @@ class FaceFinder:
         small to say that somebody is gone, or to be remembered for it."""
         if not passes:
             return None
-        if between:
-            return submit(
-                partial(self._look, speaks=False), frame, passes, tuple(self._lately)[: 1 - WORKERS]
-            )
         # without the last one, which is not done yet: looks at a time would wait for each other
-        look = submit(self._look, frame, passes, tuple(self._lately)[: 1 - WORKERS])
+        before = tuple(self._lately)[: 1 - WORKERS]
+        if between:
+            return submit(partial(self._looker.look, speaks=False), frame, passes, before)
+        look = submit(self._looker.look, frame, passes, before)
         self._lately.append(look)
         return look
-
-    def _look(
-        self,
-        frame: Frame,
-        passes: Sequence[Pass],
-        before: Sequence[Future[Look]] = (),
-        shown: Sequence[Shown] | None = None,
-        each: Callable[..., Iterator[Candidates]] = map,
-        speaks: bool = True,
-    ) -> Look:
-        """`before`: looks that tell where to look; `shown`: the ways in which it is seen, mostly one;
-        `each`: how passes over all of it are done, one after the other or, where no other look is waiting,
-        side by side; `speaks`: also of what may be a face, for those who ask whether somebody is gone."""
-        size, shown = frame.displayed_size, shown or [cache(way) for way in ways(frame)]
-        if _is_crowd(passes, size, before[:-1]):  # without the last, which this one need not wait for yet
-            passes = in_a_crowd(passes, size, self._settings.thorough_every)
-        found = [said for way in shown for said in self._found(way, passes, size, before, each)]
-        seen = joined([candidates for _, candidates in found])
-        weak = self._settings.weak
-        sure = [(name, c.take(np.flatnonzero(c.scores >= weak))) for name, c in found]
-        union = united([joined([c for n, c in sure if n == name]) for name in dict(sure)])
-        faces = union.faces("+".join(dict(sure)))
-        return Look(tuple(faces), seen.boxes[seen.scores >= SHOWN * weak] if speaks else None, seen)
-
-    def _found(
-        self,
-        shown: Shown,
-        passes: Sequence[Pass],
-        size: tuple[int, int],
-        before: Sequence[Future[Look]],
-        each: Callable[..., Iterator[Candidates]],
-    ) -> list[tuple[str, Candidates]]:
-        """What each pass says of a picture, beside the name of its network."""
-        # the longest first, so that those that are done side by side end together
-        whole = sorted((step for step in passes if not step.near), key=lambda step: -prod(step.size))
-        said = dict(zip(whole, each(lambda step: self._whole(shown, step, size), whole), strict=True))
-        found = [(step.network, said[step]) for step in passes if step in said]
-        for step in passes:
-            if step.near:
-                known = [seen for _, seen in found] + [look.result().candidates for look in before]
-                found.append((step.network, self._near(shown, step, size, joined(known))))
-        return found
-
-    def _whole(self, shown: Shown, step: Pass, size: tuple[int, int]) -> Candidates:
-        """What a pass says of a frame of displayed `size`, in its pixels."""
-        seen = self._seen(step.network, shown(step.size))
-        return seen.moved(size[0] / step.size[0], size[1] / step.size[1])
-
-    def _near(self, shown: Shown, step: Pass, size: tuple[int, int], known: Candidates) -> Candidates:
-        """The same around what is `known` and small for the pass; of the whole picture on a GPU, where
-        nothing is cut up."""
-        scale = step.size[0] / size[0], step.size[1] / size[1]
-        spots = tiles.small(known.moved(*scale).boxes)
-        if not len(spots):
-            return nothing()
-        drawn = shown(step.size)
-        if not isinstance(drawn, np.ndarray):
-            return self._whole(shown, step, size)
-        parts = [
-            tiles.at_home(self._seen(step.network, tiles.cut(drawn, place)), place, step.size)
-            for place in tiles.around(spots, step.size)
-        ]
-        return joined(parts).moved(1 / scale[0], 1 / scale[1])
-
-    def _seen(self, name: str, shown: Rgb | Picture) -> Candidates:
-        """What one network says, in pixels of what it is shown, scores on the common scale."""
-        network = self._networks[name]
-        faint = FAINT * self._settings.weak
-        seen = network.candidates(shown, network.kind.own(faint))
-        return tempered(replace(seen, scores=network.kind.common(seen.scores)), faint)
 
 
 @contextmanager
@@ -263,26 +178,6 @@ def open_one(name_or_path: str | Path, models: Models, threads: int = 1) -> Abst
         return NetworkDetector(KINDS[str(name_or_path)], models.file(str(name_or_path)), threads=threads)
     path = Path(name_or_path)
     return NetworkDetector(kind_of(path), path, threads=threads)
-
-
-def _is_crowd(passes: Sequence[Pass], size: tuple[int, int], before: Sequence[Future[Look]]) -> bool:
-    """Whether looks before saw so much that is small that the look's parts of the picture are the whole."""
-    near = next((step.size for step in passes if step.near), None)
-    if near is None or not before:
-        return False
-    known = joined([look.result().candidates for look in before])
-    spots = tiles.small(known.moved(near[0] / size[0], near[1] / size[1]).boxes)
-    return tiles.around(spots, near) == [(0, 0, *near)]
-
-
-def _from_the_largest(way: Shown, passes: Sequence[Pass]) -> dict[tuple[int, int], Rgb | Picture]:
-    """The picture at each size, in less time than each would take: smaller ones are made of the largest."""
-    sizes = {p.size for p in passes}
-    largest = max(sizes, key=prod)
-    shown = way(largest)
-    if not isinstance(shown, np.ndarray):
-        return {size: way(size) for size in sizes}  # on a GPU, which has its own way
-    return {s: shown if s == largest else cv2.resize(shown, s, interpolation=cv2.INTER_AREA) for s in sizes}
 
 
 def at_once(look: Callable[..., Look], *given: object) -> Future[Look]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from veilcast.config import Detect
 from veilcast.pipeline.detect import FaceFinder, at_once
 from veilcast.pipeline.detectors.network import CENTERFACE, YUNET, NetworkDetector
+from veilcast.pipeline.looks import turned
 from veilcast.pipeline.overload import Level
 from veilcast.pipeline.schedule import MAX_ENLARGED, Pass, closest_passes, coarse, detail, passes_between
 from veilcast.types import Face, Frame
@@ -39,9 +40,10 @@ class LiveFinder(FaceFinder):
 
     def warm(self, frame: Frame) -> None:
         """Has every network compiled for pictures like `frame`, before any has to be in time."""
-        size = frame.displayed_size
+        size, lying = frame.displayed_size, turned(frame, 1)
         steps = (*closest_passes(size), *light_passes(size), *lightest_passes(size))
-        self._look(frame, tuple(dict.fromkeys(steps)))
+        self._looker.look(frame, tuple(dict.fromkeys(steps)))
+        self._looker.look(lying, closest_passes(lying.displayed_size))
 
 
 def light_passes(size: tuple[int, int]) -> tuple[Pass, ...]:

@@ -19,6 +19,8 @@ from veilcast.arrays import Float32, Float64
 from veilcast.pipeline import colours
 from veilcast.types import Affine, Frame, Orientation, Picture, Plane, Rgb
 
+_ROTATIONS = {1: cv2.ROTATE_90_CLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_COUNTERCLOCKWISE}
+
 Matrix3 = Float64[np.ndarray, "3 3"]
 
 
@@ -158,8 +160,9 @@ def _cut(plane: np.ndarray, rectangle: tuple[int, int, int, int], sub: tuple[int
 
 
 def _turned(picture: Rgb, orientation: Orientation) -> Rgb:
-    mirrored = picture[:, ::-1] if orientation.mirrored else picture
-    return np.rot90(mirrored, -orientation.quarter_turns)
+    shown = cv2.flip(picture, 1) if orientation.mirrored else picture
+    quarters = orientation.quarter_turns % 4
+    return cv2.rotate(shown, _ROTATIONS[quarters]) if quarters else shown
 
 
 def _square(affine: Affine) -> Matrix3:

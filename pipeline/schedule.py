@@ -27,17 +27,25 @@ ENLARGED = 1.5  # at most, in a video: neighbouring frames show what one of them
 MAX_ENLARGED = 2.0  # where a look has to do alone; more than this shows a network nothing new
 WHOLE_EVERY = 4  # how many thorough looks one sees the whole picture in detail, and not only parts of it
 LIGHT_EVERY = 2  # the same of quick looks
+TURNS = (1, 3, 2)  # quarters by which one look after the other turns the picture
+CLOSE_EVERY = 11  # how many looks one sees what is small in the turned picture, each time turned otherwise
 SMALL_SHARE = 0.5  # of DETAIL_PX: a picture that is looked at in fewer pixels is small
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
     """One network over the picture at one size (width, height). `near`: only around what was small in this
-    look and the last ones before it."""
+    look and the last ones before it. `turns`: quarters clockwise by which the picture, and its size, are
+    turned, to see whether somebody lies there."""
 
     network: str
     size: tuple[int, int]
     near: bool = False
+    turns: int = 0
+
+    def turned(self, quarters: int) -> Pass:
+        """The same pass over a picture that is turned for all of the look."""
+        return replace(self, size=turned(self.size, quarters))
 
 
 class Schedule:
@@ -60,11 +68,16 @@ class Schedule:
         if not (urgent or self._is_due(time) or self._since >= self._most(time)):
             return ()
         self._since = 0
-        first = urgent or self._last is None
-        self._looks = 0 if first else self._looks + 1
-        self._last = time
-        if first:
+        begins, self._last = self._last is None, time
+        self._looks = 0 if urgent or begins else self._looks + 1
+        if begins:
+            return first_passes(size)
+        if urgent:
             return closest_passes(size)
+        turns, close = TURNS[self._looks % len(TURNS)], self._looks % CLOSE_EVERY == 0
+        return *self._upright(size), lying_pass(size, turns, close=close)
+
+    def _upright(self, size: tuple[int, int]) -> tuple[Pass, ...]:
         number, rest = divmod(self._looks, thorough_every(size, self._settings.thorough_every))
         if rest:
             return quick_passes(size, near=(self._looks - number) % min(LIGHT_EVERY, self._whole_every) != 0)
@@ -119,13 +132,33 @@ def in_a_crowd(passes: Sequence[Pass], size: tuple[int, int], most: int) -> tupl
 
 def closest_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
     """All of both: for a frame that has no other look near it on one side."""
-    return tuple(dict.fromkeys((*thorough_passes(size), *quick_passes(size))))
+    lying = (lying_pass(size, turns) for turns in TURNS)
+    return tuple(dict.fromkeys((*thorough_passes(size), *quick_passes(size), *lying)))
+
+
+def first_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
+    """The same, and more closely for who lies: a camera may hang upside down."""
+    return *closest_passes(size), *(lying_pass(size, turns, close=True) for turns in TURNS)
 
 
 def still_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
     """All of both for a picture that is alone; what costs most only near what the rest takes for small."""
     costly = Pass(CENTERFACE.name, detail(size, MAX_ENLARGED), near=True)
-    return *quick_passes(size, MAX_ENLARGED), costly
+    lying = (lying_pass(size, turns, MAX_ENLARGED) for turns in TURNS)
+    return *quick_passes(size, MAX_ENLARGED), costly, *lying
+
+
+def lying_pass(size: tuple[int, int], turns: int, enlarged: float = ENLARGED, close: bool = False) -> Pass:
+    """Whether there could be faces in the turned picture: a glance, which costs little and sees large ones;
+    where it is `close`, small ones too."""
+    width, height = coarse(size, enlarged)
+    glance = max(1, width // COARSE), max(1, height // COARSE)
+    return Pass(YUNET.name, turned(detail(size, enlarged) if close else glance, turns), turns=turns)
+
+
+def turned(size: tuple[int, int], quarters: int) -> tuple[int, int]:
+    """Width and height of a picture that is turned."""
+    return size[::-1] if quarters % 2 else size
 
 
 def passes_between(size: tuple[int, int]) -> tuple[Pass, ...]:

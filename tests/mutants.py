@@ -22,7 +22,7 @@ from veilcast.pipeline import gate, ledger
 from veilcast.pipeline.admission import codec_name
 from veilcast.pipeline.files import part_of
 from veilcast.pipeline.picture_files import LAYOUTS
-from veilcast.pipeline.schedule import ENLARGED
+from veilcast.pipeline.schedule import ENLARGED, closest_passes
 from veilcast.pipeline.shapes import Whole
 from veilcast.pipeline.stretch import Stretch
 from veilcast.trackers import kalman
@@ -58,6 +58,7 @@ class Mutant:
 ORACLE = "tests.pipeline.test_oracle"
 COVER = "tests.pipeline.test_cover"
 DETECT = "tests.pipeline.test_detect"
+LOOKS = "tests.pipeline.test_looks"
 TILES = "tests.pipeline.test_tiles"
 GATE = "tests.pipeline.test_gate"
 LEDGER = "tests.pipeline.test_ledger"
@@ -284,10 +285,10 @@ MUTANTS = [
            lambda small: lambda boxes: boxes[:0],
            f"{DETECT}:test_the_better_network_looks_for_small_faces_around_anything_small_that_was_seen",
            (20, 0.8, True)),
-    Mutant("what looks before saw is forgotten", Threat.MISSED, "detect", "pipeline.detect:MEMORY", value(0),
+    Mutant("what looks before saw is forgotten", Threat.MISSED, "detect", "pipeline.looks:MEMORY", value(0),
            f"{DETECT}:test_a_thorough_look_goes_where_looks_before_saw_something_small", (0.8,)),
     Mutant("only what is a face already is looked at more closely", Threat.MISSED, "detect",
-           "pipeline.detect:FAINT", value(1.0),
+           "pipeline.looks:FAINT", value(1.0),
            f"{DETECT}:test_a_thorough_look_goes_where_looks_before_saw_something_small", (0.25,)),
     Mutant("a film is never looked at whole in detail", Threat.MISSED, "detect",
            "pipeline.schedule:thorough_passes", lambda passes: lambda size, near=False: passes(size, True),
@@ -296,7 +297,7 @@ MUTANTS = [
            "pipeline.schedule:quick_passes",
            lambda passes: lambda size, enlarged=ENLARGED, near=False: passes(size, enlarged, True),
            f"{DETECT}:test_a_quick_look_goes_where_a_look_before_saw_something_small_or_sees_the_whole_picture"),
-    Mutant("in a crowd nobody looks for large faces", Threat.MISSED, "detect", "pipeline.detect:in_a_crowd",
+    Mutant("in a crowd nobody looks for large faces", Threat.MISSED, "detect", "pipeline.looks:in_a_crowd",
            lambda _: lambda passes, *_: tuple(replace(p, near=False) for p in passes if p.near),
            f"{DETECT}:test_in_a_crowd_a_thorough_look_sees_the_whole_picture_in_detail_and_large_faces_besides",
            ((640, 360), [(540, 960)])),
@@ -361,6 +362,20 @@ MUTANTS = [
     Mutant("a look into a flash is a look", Threat.MISSED, "detect", "pipeline.novelty:is_flat",
            returns(False),
            "tests.pipeline.test_novelty:test_a_flash_shows_nothing_and_who_looked_into_it_looks_again"),
+    Mutant("everybody stands", Threat.MISSED, "detect", "pipeline.looks:Looker._turns", returns({}),
+           f"{LOOKS}:test_who_lies_in_the_first_frame_is_found_there", (1,)),
+    Mutant("nobody remembers who lies", Threat.MISSED, "detect", "pipeline.looks:SURELY", value(9.0),
+           f"{LOOKS}:test_who_lies_down_later_is_found_within_three_looks_and_then_seen_in_all", (2,)),
+    Mutant("who lies in a single picture is not looked for", Threat.MISSED, "pictures",
+           "pipeline.detect:still_passes", lambda passes: lambda size: tuple(
+               step for step in passes(size) if not step.turns),
+           f"{LOOKS}:test_who_lies_in_a_single_picture_is_found", (3,)),
+    Mutant("a camera that hangs upside down is not noticed", Threat.MISSED, "detect",
+           "pipeline.schedule:first_passes", lambda _: closest_passes,
+           f"{LOOKS}:test_a_camera_that_hangs_otherwise_is_noticed_by_small_faces_too", (2,)),
+    Mutant("who lies is believed to be gone", Threat.MISSED, "absence", "trackers.smoothing:lies",
+           returns(False),
+           f"{ABSENCE}:test_who_lies_is_not_gone_where_looks_see_those_alone_who_stand", (2,)),
     Mutant("bursts of frames count as a moment", Threat.MISSED, "detect", "pipeline.schedule:Schedule._most",
            returns(1000),
            "tests.pipeline.test_schedule:test_frames_that_come_in_bursts_are_looked_at_as_often_as_others"),
@@ -586,7 +601,7 @@ MUTANTS = [
     Mutant("a zone that grew in its file is not covered", Threat.MISSED, "pictures",
            "pipeline.named:contents", returns(""),
            f"{BATCH}:test_other_contents_of_a_file_that_settings_name_are_other_settings", ("zones",)),
-    Mutant("what alpha shows is not looked at", Threat.MISSED, "alpha", "pipeline.detect:ways",
+    Mutant("what alpha shows is not looked at", Threat.MISSED, "alpha", "pipeline.looks:ways",
            lambda ways: lambda frame: ways(frame)[:1],
            f"{ALPHA}:test_a_face_that_only_alpha_shows_is_found", (LAYOUTS["RGBA"], False)),
     Mutant("a new face is painted under the old one's alpha", Threat.FAILED, "alpha",

@@ -129,6 +129,15 @@ def moved(points: Points | None, source: Box, target: Box) -> Points | None:
     return carried
 
 
+def lies(points: Points | None) -> bool:
+    """Whether a face with these five points (eyes, nose, corners of the mouth) is on its side or upside down:
+    turned by more than an eighth."""
+    if points is None:
+        return False
+    right, down = points[3:].mean(axis=0) - points[:2].mean(axis=0)
+    return bool(down < abs(right))
+
+
 def at_border(box: Box, size: tuple[int, int]) -> bool:
     """Whether a face here may have left a picture of `size` (width, height) pixels: it touches the
     border or would with half its size more."""

@@ -18,7 +18,7 @@ from veilcast.trackers import kalman
 from veilcast.trackers.absence import FAINT, Absence, Resemblance
 from veilcast.trackers.assignment import DOUBT_HEADS, apart_heads, hull
 from veilcast.trackers.base import Observation
-from veilcast.trackers.life import CONFIRMED_HITS, Hit, Life, at_border, grown, moved
+from veilcast.trackers.life import CONFIRMED_HITS, Hit, Life, at_border, grown, lies, moved
 from veilcast.trackers.linking import bridge, extend_back
 from veilcast.trackers.online import KalmanTracker
 from veilcast.types import Box, Track, TrackState
@@ -49,6 +49,11 @@ class Path:
     def clear(self) -> bool:
         """Whether it was seen clearly once. A score without sense counts."""
         return any(not hit.face.score < CLEAR for hit in self.hits)
+
+    @property
+    def lies(self) -> bool:
+        """Whether it was seen on its side or upside down once, as not every look sees it."""
+        return any(lies(hit.face.landmarks) for hit in self.hits)
 
     @classmethod
     def of(cls, life: Life) -> Path:
@@ -225,6 +230,7 @@ def absence(
         state, _ = path.at(float(observations[n].time - path.hits[0].time))
         return kalman.box_of(state)
 
+    looks = () if path.lies else looks
     faint = {n: hit.face.score < FAINT * strong for n, hit in zip(hits, path.hits, strict=True)}
     return Absence(observations, sorted({*looks, *hits}), faint, box_at, alike)
 

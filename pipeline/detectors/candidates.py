@@ -37,6 +37,17 @@ class Candidates:
         boxes = self.boxes.reshape(-1, 2, 2) * scale + shift
         return Candidates(boxes.reshape(-1, 4), self.scores, self.points * scale + shift)
 
+    def turned(self, quarters: int, size: tuple[int, int]) -> Candidates:
+        """The same in the picture of `size` (width, height) turned clockwise."""
+        boxes, points, (_, height) = self.boxes, self.points, size
+        for _ in range(quarters % 4):
+            x0, y0, x1, y1 = boxes.T
+            boxes = np.stack([height - y1, x0, height - y0, x1], axis=1)
+            points = np.stack([height - points[..., 1], points[..., 0]], axis=-1)
+            size = size[::-1]
+            height = size[1]
+        return Candidates(boxes, self.scores, points)
+
     def sane(self, width: float, height: float) -> Candidates:
         """Without what is not a number, has no area or lies outside the picture."""
         finite = np.isfinite(self.boxes).all(axis=1) & np.isfinite(self.scores)
@@ -58,12 +69,14 @@ def nothing() -> Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look saw, in displayed pixels: faces, the boxes of what may be one, None = nobody says, and
-    all that either network could take for one ever so faintly."""
+    """What one look saw, in displayed pixels: faces, the boxes of what may be one, None = nobody says, all
+    that either network could take for one ever so faintly, and by how many quarters the picture was turned
+    where faces that lie were seen."""
 
     faces: tuple[Face, ...]
     shown: Boxes | None = None
     candidates: Candidates = field(default_factory=nothing)
+    turns: frozenset[int] = frozenset()
 
 
 def joined(parts: Sequence[Candidates]) -> Candidates:
@@ -85,6 +98,14 @@ def overlaps(boxes: Boxes, others: Boxes) -> tuple[Share, Share]:
     ours, theirs = (x1 - x0) * (y1 - y0), (u1 - u0) * (v1 - v0)
     union, smaller = ours + theirs - common, np.minimum(ours, theirs)
     return common / np.maximum(union, 1e-9), common / np.maximum(smaller, 1e-9)
+
+
+def surer(candidates: Candidates, others: Candidates) -> Candidates:
+    """Those that have none of `others` in the same place with as high a score."""
+    ious, shares = overlaps(candidates.boxes, others.boxes)
+    same = (ious > SAME_IOU) | (shares > SAME_INSIDE)
+    beaten = (same & (others.scores >= candidates.scores[:, None])).any(axis=1)
+    return candidates.take(np.flatnonzero(~beaten))
 
 
 def best_first(candidates: Candidates) -> Candidates:

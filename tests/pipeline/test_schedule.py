@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from itertools import pairwise
 
@@ -18,6 +18,7 @@ from veilcast.pipeline.schedule import (
     closest_passes,
     coarse,
     detail,
+    first_passes,
     in_a_crowd,
     quick_passes,
     thorough_every,
@@ -27,6 +28,10 @@ from veilcast.pipeline.schedule import (
 Passes = Callable[..., tuple[Pass, ...]]
 SIZE = (1920, 1080)
 SETTINGS = Detect(look_s=0.2, thorough_every=3)
+
+
+def upright(passes: Iterable[Pass]) -> tuple[Pass, ...]:
+    return tuple(step for step in passes if not step.turns)
 
 
 def looks(rate: int, seconds: int = 2, urgent: frozenset[int] = frozenset()) -> list[int]:
@@ -69,9 +74,9 @@ def test_the_first_frame_after_a_cut_is_looked_at_closely() -> None:
 def test_every_third_look_is_thorough_and_every_fourth_of_those_sees_the_whole_picture() -> None:
     schedule = Schedule(SETTINGS)
     every = [schedule.passes(Fraction(n, 5), SIZE, urgent=False) for n in range(28)]
-    assert every[0] == closest_passes(SIZE)
+    assert every[0] == first_passes(SIZE)
     whole, parts = thorough_passes(SIZE), thorough_passes(SIZE, near=True)
-    thorough = {n: passes for n, passes in enumerate(every) if passes in (whole, parts)}
+    thorough = {n: upright(passes) for n, passes in enumerate(every) if upright(passes) in (whole, parts)}
     assert list(thorough) == [3, 6, 9, 12, 15, 18, 21, 24, 27]
     assert [n for n, passes in thorough.items() if passes == whole] == [12, 24]
 
@@ -81,7 +86,7 @@ def test_every_second_quick_look_sees_the_whole_picture(size: tuple[int, int]) -
     schedule = Schedule(SETTINGS)
     every = [schedule.passes(Fraction(n, 5), size, urgent=False) for n in range(28)]
     whole, parts = quick_passes(size), quick_passes(size, near=True)
-    quick = [passes == whole for passes in every if passes in (whole, parts)]
+    quick = [passes == whole for passes in map(upright, every) if passes in (whole, parts)]
     assert quick == [n % 2 == 1 for n in range(len(quick))]
     assert len(quick) == 28 - 1 - 27 // thorough_every(size, SETTINGS.thorough_every)
 
@@ -104,8 +109,19 @@ def test_small_pictures_are_looked_at_thoroughly_more_often(size: tuple[int, int
 def test_every_look_sees_small_and_large_faces() -> None:
     schedule = Schedule(SETTINGS)
     for n in range(4):
-        sizes = {p.size for p in schedule.passes(Fraction(n), SIZE, urgent=False)}
+        sizes = {p.size for p in upright(schedule.passes(Fraction(n), SIZE, urgent=False))}
         assert sizes == {detail(SIZE), coarse(SIZE)}
+
+
+def test_each_look_turns_the_picture_once_and_three_of_them_in_all_ways() -> None:
+    schedule = Schedule(SETTINGS)
+    first, *later = (schedule.passes(Fraction(n, 5), SIZE, urgent=False) for n in range(10))
+    assert {step.turns for step in first} == {0, 1, 2, 3}
+    turns = [[step.turns for step in passes if step.turns] for passes in later]
+    assert [len(each) for each in turns] == [1] * 9
+    assert all(sorted(turns[n : n + 3]) == [[1], [2], [3]] for n in range(7))
+    sideways = next(step for step in first if step.turns == 1)
+    assert sideways.size == (270, 480)
 
 
 @pytest.mark.parametrize(

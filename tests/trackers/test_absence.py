@@ -10,7 +10,7 @@ from veilcast.config import Tracking
 from veilcast.trackers.absence import shows
 from veilcast.trackers.base import Observation
 from veilcast.trackers.smoothing import smooth
-from veilcast.types import Box, Boxes, Face
+from veilcast.types import Box, Boxes, Face, Points
 
 SIZE = (640, 360)
 RATE = 25
@@ -36,16 +36,18 @@ def covered(
     astray: Mapping[int, float] = {},
     cut: int | None = None,
     white: Collection[int] = (),
+    five: Points | None = None,
 ) -> list[int]:
     """The frames of 120 in which a face is covered that looks see in the frames `seen`, in those of `faintly`
     hardly, at x = 100 + speed * frame or where it is `astray`. shown: what every look, or one look each,
-    could take for a face. white: frames of a flash, in which there is nothing to be seen."""
+    could take for a face. white: frames of a flash, in which there is nothing to be seen. five: the face's
+    landmarks."""
     frames = []
     for n in range(120):
         if n % EVERY and n != cut:
             frames.append(Observation(n, Fraction(n, RATE), None, cells=WHITE if n in white else LIT))
             continue
-        face = Face(box(astray.get(n, 100 + speed * n)), 0.25 if n in faintly else 0.9)
+        face = Face(box(astray.get(n, 100 + speed * n)), 0.25 if n in faintly else 0.9, five)
         told = shown.get(n, NOTHING) if isinstance(shown, Mapping) else shown
         cells = WHITE if n in white else LIT
         frames.append(Observation(n, Fraction(n, RATE), (face,) if n in seen else (), n == cut, told, cells))
@@ -63,6 +65,15 @@ def test_looks_into_a_flash_say_nothing_of_the_frames_around_it() -> None:
     around = set(range(37, 76)) - set(flashes)
     assert set(covered(seen, white=flashes)) >= around
     assert not set(covered(seen)) >= around
+
+
+@pytest.mark.parametrize("quarters", range(4))
+def test_who_lies_is_not_gone_where_looks_see_those_alone_who_stand(quarters: int) -> None:
+    """Every third look turns the picture so that they are seen."""
+    upright = np.array([[0.3, 0.3], [0.7, 0.3], [0.5, 0.5], [0.3, 0.8], [0.7, 0.8]])
+    turn = np.linalg.matrix_power(np.array([[0, -1], [1, 0]]), quarters)
+    out = covered(range(40, 89, 3 * EVERY), five=((upright - 0.5) @ turn.T).astype(np.float32))
+    assert (set(out) >= set(range(40, 89))) == (quarters > 0)
 
 
 def test_a_look_that_nobody_speaks_for_ends_nothing() -> None:
