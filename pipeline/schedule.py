@@ -144,16 +144,15 @@ def first_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
 def still_passes(size: tuple[int, int]) -> tuple[Pass, ...]:
     """All of both for a picture that is alone; what costs most only near what the rest takes for small."""
     costly = Pass(CENTERFACE.name, detail(size, MAX_ENLARGED), near=True)
-    lying = (lying_pass(size, turns, MAX_ENLARGED) for turns in TURNS)
+    lying = (lying_pass(size, turns) for turns in TURNS)
     return *quick_passes(size, MAX_ENLARGED), costly, *lying
 
 
-def lying_pass(size: tuple[int, int], turns: int, enlarged: float = ENLARGED, close: bool = False) -> Pass:
+def lying_pass(size: tuple[int, int], turns: int, close: bool = False) -> Pass:
     """Whether there could be faces in the turned picture: a glance, which costs little and sees large ones;
     where it is `close`, small ones too."""
-    width, height = coarse(size, enlarged)
-    glance = max(1, width // COARSE), max(1, height // COARSE)
-    return Pass(YUNET.name, turned(detail(size, enlarged) if close else glance, turns), turns=turns)
+    seen = detail(size) if close else coarse(size, 1)
+    return Pass(YUNET.name, turned(seen, turns), turns=turns)
 
 
 def turned(size: tuple[int, int], quarters: int) -> tuple[int, int]:

@@ -97,7 +97,7 @@ def test_a_still_picture_gets_the_closest_look_each_time() -> None:
         (face,) = stills.still(frame(n, size=(1280, 720)))
         assert corners(face) == pytest.approx([100, 60, 132, 108], abs=2)
     sizes = [picture.shape[:2] for network in networks for picture in network.pictures]
-    upright, turned = [(542, 963)] * 6 + [(1084, 1927)] * 3, [(271, 481)] * 3 + [(481, 271)] * 6
+    upright, turned = [(542, 963)] * 6 + [(1084, 1927)] * 3, [(360, 640)] * 3 + [(640, 360)] * 6
     assert sorted(sizes) == sorted(upright + turned)
 
 
@@ -122,7 +122,7 @@ class FarSighted(BrightSpot):
 
     def candidates(self, rgb: Rgb, thresh: float) -> Candidates:
         seen = super().candidates(rgb, thresh)
-        return nothing() if sorted(rgb.shape[:2]) in ([270, 480], [135, 240]) else seen
+        return nothing() if sorted(rgb.shape[:2]) in ([270, 480], [180, 320]) else seen
 
 
 def small_face(index: int, there: bool = True) -> Frame:
@@ -152,7 +152,7 @@ def test_a_quick_look_goes_where_a_look_before_saw_something_small_or_sees_the_w
     eyes = finder(EVERY_FRAME, BrightSpot(CENTERFACE, score=0), light)
     found = [index for index in range(8) if eyes.find(small_face(index, there=index > 0))]
     assert found == [3, 5, 7]
-    whole = [sorted(size) for size in ((960, 540), (480, 270), (240, 135))]
+    whole = [sorted(size) for size in ((960, 540), (480, 270), (320, 180))]
     tiles = [picture for picture in light.pictures if sorted(picture.shape[:2]) not in whole]
     assert len(tiles) == 1, (
         "of the fifth look; the third and the seventh see all, the first had nothing before it"
@@ -197,7 +197,7 @@ def test_in_a_crowd_a_thorough_look_sees_the_whole_picture_in_detail_and_large_f
     before = len(better.pictures), len(light.pictures)
     eyes.find(frame(2 * every, size=size))
     assert sorted(p.shape[:2] for p in better.pictures[before[0] :]) == expected
-    glance = sorted(side // 2 for side in coarse(size))
+    glance = sorted(coarse(size, 1))
     seen = [picture.shape[:2] for picture in light.pictures[before[1] :]]
     assert [shape for shape in seen if sorted(shape) != glance] == [coarse(size)[::-1]]
 

@@ -107,9 +107,9 @@ def test_who_lies_down_later_is_found_within_three_looks_and_then_seen_in_all(qu
 @QUARTERS
 def test_a_camera_that_hangs_otherwise_is_noticed_by_small_faces_too(quarters: int) -> None:
     """In the first frame, and where somebody comes later within seconds."""
-    eyes, _ = finder(least_px=240)
+    eyes, _ = finder(least_px=320)
     assert eyes.find(scene(0, quarters, side=20))
-    later, _ = finder(least_px=240)
+    later, _ = finder(least_px=320)
     film = [scene(n, quarters, there=n >= 5, side=20) for n in range(5 + 3 * CLOSE_EVERY)]
     assert seen_in(later, film)
 

@@ -121,7 +121,7 @@ def test_each_look_turns_the_picture_once_and_three_of_them_in_all_ways() -> Non
     assert [len(each) for each in turns] == [1] * 9
     assert all(sorted(turns[n : n + 3]) == [[1], [2], [3]] for n in range(7))
     sideways = next(step for step in first if step.turns == 1)
-    assert sideways.size == (270, 480)
+    assert sideways.size == (540, 960)
 
 
 @pytest.mark.parametrize(
