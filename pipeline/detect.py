@@ -29,6 +29,7 @@ from veilcast.pipeline.schedule import (
     Pass,
     Schedule,
     closest_passes,
+    first_passes,
     passes_between,
     still_passes,
 )
@@ -96,7 +97,7 @@ class FaceFinder:
             try:
                 for frame in frames:
                     if not self._lately:  # two at a time; a look would open one after the other
-                        for step in closest_passes(frame.displayed_size):
+                        for step in first_passes(frame.displayed_size):
                             pool.submit(self._networks[step.network].ready, *step.size)
                     waiting.append((frame, self._begun(frame, *self._passes(frame), pool.submit)))
                     # the newest stays: it may be the last one, which is looked at

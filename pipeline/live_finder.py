@@ -40,10 +40,10 @@ class LiveFinder(FaceFinder):
 
     def warm(self, frame: Frame) -> None:
         """Has every network compiled for pictures like `frame`, before any has to be in time."""
-        size, lying = frame.displayed_size, turned(frame, 1)
-        steps = (*closest_passes(size), *light_passes(size), *lightest_passes(size))
-        self._looker.look(frame, tuple(dict.fromkeys(steps)))
-        self._looker.look(lying, closest_passes(lying.displayed_size))
+        for shown in (frame, turned(frame, 1)):
+            size = shown.displayed_size
+            steps = (*closest_passes(size), *light_passes(size), *lightest_passes(size))
+            self._looker.look(shown, tuple(dict.fromkeys(steps)))
 
 
 def light_passes(size: tuple[int, int]) -> tuple[Pass, ...]:

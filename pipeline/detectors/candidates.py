@@ -39,13 +39,12 @@ class Candidates:
 
     def turned(self, quarters: int, size: tuple[int, int]) -> Candidates:
         """The same in the picture of `size` (width, height) turned clockwise."""
-        boxes, points, (_, height) = self.boxes, self.points, size
+        boxes, points = self.boxes, self.points
         for _ in range(quarters % 4):
-            x0, y0, x1, y1 = boxes.T
+            (width, height), (x0, y0, x1, y1) = size, boxes.T
             boxes = np.stack([height - y1, x0, height - y0, x1], axis=1)
             points = np.stack([height - points[..., 1], points[..., 0]], axis=-1)
-            size = size[::-1]
-            height = size[1]
+            size = height, width
         return Candidates(boxes, self.scores, points)
 
     def sane(self, width: float, height: float) -> Candidates:
