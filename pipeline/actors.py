@@ -161,20 +161,24 @@ class ActorPost:
             return False
 
     def perform(self, job: Json, limits: Limits, on_progress: OnProgress) -> Json:
+        answered = False
         try:
             for message in self._messages(job, limits):
                 match message:
                     case {"progress": [str(stage), int(done), total]}:
                         on_progress(Progress(stage, done, total))
                     case {"result": dict(result)}:
+                        answered = True
                         return result
                     case {"error": str(kind), "message": str(text)}:
+                        answered = True
                         raise error_named(kind, text)
+            raise PostLost("an actor ended without an answer")
         except ray.exceptions.RayError as error:
-            self.leave()
             raise PostLost(f"an actor or its node was lost ({type(error).__name__})") from None
-        self.leave()
-        raise PostLost("an actor ended without an answer")
+        finally:
+            if not answered:  # gone, or still at what was given up
+                self.leave()
 
     def _messages(self, job: Json, limits: Limits) -> Iterator[Json]:
         """What the actor says. Raises PostLost where it falls silent: a stream from a node that is lost
@@ -190,7 +194,6 @@ class ActorPost:
             except StopIteration:
                 return
             yield ray.get(reference, timeout=self._silent_s)
-        self.leave()
         raise PostLost(f"an actor was not heard of for {self._silent_s:g} s")
 
     def leave(self) -> None:

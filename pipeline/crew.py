@@ -74,7 +74,8 @@ class Post(Protocol):
         ...
 
     def perform(self, job: Json, limits: Limits, on_progress: OnProgress) -> Json:
-        """Raises WorkerError where whoever was there is of no more use, PostLost where they went away."""
+        """Raises what the job raises, WorkerError where whoever was there is of no more use, PostLost where
+        they went away. Whatever it raises, what was given up never answers a later job."""
         ...
 
     def leave(self) -> None:
@@ -184,12 +185,9 @@ class Workers:
             raise WorkerDied(STOPPED)
         try:
             return hired.child.perform({**job, "generator": hired.line}, limits, on_progress)
-        except WorkerError:
-            self._dismiss(checks)
-            raise
         finally:
             hired.done += 1
-            if hired.done >= RECYCLED_AFTER:
+            if hired.child.owes or hired.done >= RECYCLED_AFTER:
                 self._dismiss(checks)
 
     def leave(self) -> None:

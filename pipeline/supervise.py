@@ -64,11 +64,13 @@ def supervise(
         return worker.perform(job, limits, on_progress)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Child:
-    """A worker process. It does one job after another; one that raised WorkerError is of no more use."""
+    """A worker process. It does one job after another. One that `owes` the answer to a job that was given up,
+    by whatever exception, is of no more use: it would be taken for the answer to the next."""
 
     started: Started
+    owes: bool = False
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -79,8 +81,11 @@ class Child:
         self.started.kill()
 
     def perform(self, job: Json, limits: Limits, on_progress: OnProgress = silent) -> Json:
-        """As `supervise`, in this process."""
+        """As `supervise`, in this process. Raises also what `on_progress` raises."""
+        if self.owes:
+            raise WorkerDied("the worker was still at a job that was given up")
         assert self.process.stdin is not None
+        self.owes = True
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps(job).encode() + b"\n")
             self.process.stdin.flush()  # and stays open: its end tells the child that the parent is gone
@@ -91,8 +96,10 @@ class Child:
                     watch.alive()
                     on_progress(Progress(stage, done, total))
                 case {"result": dict(result)}:
+                    self.owes = False
                     return result
                 case {"error": str(name), "message": str(text)}:
+                    self.owes = False
                     raise error_named(name, text)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=_LAST_WORD_S)

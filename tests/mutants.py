@@ -234,6 +234,16 @@ def _unread(in_halves: Any) -> Any:
     return first_alone
 
 
+def _forgiven(perform: Any) -> Any:
+    def changed(child: Any, *job: Any) -> Any:
+        try:
+            return perform(child, *job)
+        finally:
+            child.owes = False
+
+    return changed
+
+
 def _by_arrival(stride: Any) -> Any:
     return lambda self, time, now: stride(self, None, now)
 
@@ -618,6 +628,9 @@ MUTANTS = [
     Mutant("an order is lost with its machine", Threat.KILLED, "crew", "pipeline.crew:LOSSES",
            lambda count: 1,
            "tests.pipeline.test_crew:test_an_order_waits_for_whoever_is_there_when_its_place_is_lost"),
+    Mutant("the answer to a job that was given up is the next one's", Threat.KILLED, "crew",
+           "pipeline.supervise:Child.perform", _forgiven,
+           "tests.pipeline.test_crew:test_no_order_gets_the_answer_of_one_that_was_given_up"),
     Mutant("compiled networks of anybody are opened", Threat.MEDIA, "engines", "trt_engines.seal:Seal.fits",
            returns(True), "tests.trt_engines.test_compiled:test_a_changed_file_is_nothing"),
     Mutant("a frame that was overwritten on the device is looked at", Threat.MISSED, "device",

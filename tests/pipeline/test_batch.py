@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import json
 import os
 import threading
@@ -94,8 +95,9 @@ def test_segments_of_an_interrupted_file_are_not_rendered_again(source: Path, tm
     stop = threading.Event()
 
     def stop_after_two_segments(event: Event) -> None:
-        if len(list((tmp_path / "job" / "work").glob("*/segment-000001"))) > 0:
-            stop.set()
+        with contextlib.suppress(FileNotFoundError):  # the folder of a file that is done just now
+            if len(list((tmp_path / "job" / "work").glob("*/segment-000001"))) > 0:
+                stop.set()
 
     run(source, tmp_path / "out", tmp_path / "job", stop_after_two_segments, stop=stop, workers=1)
     with Journal(tmp_path / "job") as journal:
@@ -114,6 +116,26 @@ def test_segments_of_an_interrupted_file_are_not_rendered_again(source: Path, tm
 
     run(source, tmp_path / "out", tmp_path / "job", looked)
     assert seen == stamps
+
+
+def test_whoever_cannot_note_how_far_a_file_is_costs_tries_and_mixes_nothing_up(
+    source: Path, tmp_path: Path
+) -> None:
+    run(source, tmp_path / "whole", tmp_path / "job0")
+    failed: set[tuple[str, str]] = set()
+
+    def fails_once_a_stage(event: Event) -> None:
+        if event.progress and (met := (event.row.name, event.progress.stage)) not in failed:
+            failed.add(met)
+            raise OSError(errno.EIO, "not noted")
+
+    outcome = run(source, tmp_path / "out", tmp_path / "job", fails_once_a_stage, retries=9)
+    assert {stage for _, stage in failed} >= {"finding", "covering", "joining", "checking"}
+    assert outcome.counts[State.DONE] == 4
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    for number, name in enumerate(contents(source), 1):
+        told = json.loads((tmp_path / "job" / "reports" / f"{number:07d}.json").read_text())
+        assert told["output"]["sha256"] == contents(tmp_path / "out")[name]
 
 
 def test_files_that_fail_are_told_and_the_rest_is_done(tmp_path: Path) -> None:

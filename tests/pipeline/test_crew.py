@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 
 from veilcast.config import Limits
 from veilcast.errors import WorkerDied
-from veilcast.pipeline.crew import LOSSES, Post, PostedCrew, PostLost
+from veilcast.pipeline.crew import LOSSES, LocalCrew, Post, PostedCrew, PostLost
+from veilcast.pipeline.supervise import Progress
 
 Json = dict[str, Any]
 
@@ -85,3 +87,29 @@ def test_nobody_for_long_is_told() -> None:
         pytest.raises(WorkerDied, match="nobody was there"),
     ):
         crew.submit({"name": "a"}, Limits()).result(30)
+
+
+# takes its time for every job, and says whose the answer is
+SLOW = """
+import json, os, sys, time
+def say(value): os.write(int(sys.argv[1]), json.dumps(value).encode() + b"\\n")
+for line in sys.stdin:
+    say({"progress": ["finding", 1, 2]})
+    time.sleep(0.3)
+    say({"result": {"did": json.loads(line)["name"]}})
+"""
+
+
+class NoRoom(Exception):
+    """Whoever heard of progress could not note it."""
+
+
+def test_no_order_gets_the_answer_of_one_that_was_given_up() -> None:
+    def full(progress: Progress) -> None:
+        raise NoRoom
+
+    with LocalCrew(1, (sys.executable, "-c", SLOW)) as crew:
+        given_up = crew.submit({"task": "scout", "name": "a"}, Limits(), full)
+        assert crew.submit({"task": "scout", "name": "b"}, Limits()).result(30) == {"did": "b"}
+        with pytest.raises(NoRoom):
+            given_up.result(30)
