@@ -117,6 +117,7 @@ class FaceFinder:
     def _passes(self, frame: Frame) -> tuple[tuple[Pass, ...], bool]:
         """What to run on the frame, and whether that is a look between those that the clock asks for."""
         now, size = small_luma(frame), frame.displayed_size
+        self._watch.follow(now)
         urgent = self._cuts.is_cut(now) or self._watch.is_foreign(now)
         passes = self._schedule.passes(frame.time, size, urgent)
         between = not passes and self._watch.is_new(now)

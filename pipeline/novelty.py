@@ -2,7 +2,8 @@
 a few frames, between two looks that the clock asks for, would never be found.
 
 What was seen and has moved a little is nothing new: the tracker knows where it is. So each part of the
-picture is compared with all that the last look saw around there.
+picture is compared with all that the last look saw around there. Where all of it moves faster than a tracker
+can know (motion.py), all of it counts as new.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 
 from veilcast.pipeline.cuts import Small, is_another, is_flat
+from veilcast.pipeline.motion import Course
 
 NEW = 0.09  # mean difference of a part from all around there, of the sample range
 SOFT = 0.6  # cells, standard deviation: texture that moves by less than a cell is no difference
@@ -23,10 +25,16 @@ class Watch:
 
     def __init__(self) -> None:
         self._seen: Small | None = None
+        self._course = Course()
+
+    def follow(self, now: Small) -> None:
+        """To be told of every frame, in order, before anything is asked about it."""
+        self._course.follow(now)
 
     def looked(self, at: Small) -> None:
         """`at`: the frame's `small_luma`, as all that is asked about."""
         self._seen = at
+        self._course.looked(at)
 
     def is_foreign(self, now: Small) -> bool:
         """Whether the last look saw another picture altogether."""
@@ -36,12 +44,12 @@ class Watch:
         return seen.shape != now.shape or (not is_flat(seen) and is_another(now, seen))
 
     def is_new(self, now: Small) -> bool:
-        """Whether there is something in the picture that the last look did not see. In a flash, or in black
-        between two scenes, there is nothing to be seen; whoever looked there saw nothing."""
+        """Whether there is something in the picture that the last look did not see, or not there. In a
+        flash, or in black between two scenes, there is nothing to be seen; who looked there saw nothing."""
         seen = self._seen
         if seen is None or is_flat(now):
             return False
-        return seen.shape != now.shape or is_flat(seen) or novelty(now, seen) >= NEW
+        return seen.shape != now.shape or is_flat(seen) or self._course.is_far or novelty(now, seen) >= NEW
 
 
 def novelty(now: Small, seen: Small) -> float:

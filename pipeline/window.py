@@ -92,10 +92,14 @@ class Window:
         if small is not None and self._cuts.is_cut(small):
             self._scene += 1
             self._urgent = True
-        new = small is not None and (self._watch.is_foreign(small) or self._watch.is_new(small))
+        new = small is not None and self._is_new(small)
         self._starts.setdefault(self._scene, frame.time)
         self._waiting.append(_Waiting(arrival, self._scene, small, new))
         self.look()
+
+    def _is_new(self, small: Small) -> bool:
+        self._watch.follow(small)
+        return self._watch.is_foreign(small) or self._watch.is_new(small)
 
     def look(self) -> None:
         """Asks about a picture, if nobody is looking. To be called again with every answer."""

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fractions import Fraction
+from math import pi, sin
 
 import cv2
 import numpy as np
 import pytest
 from tests.pipeline.test_detect import GREY, both
 
-from veilcast.config import Detect
-from veilcast.pipeline.cuts import small_luma
+from veilcast.config import Config, Detect, Tracking
+from veilcast.pipeline.cuts import GRID, CutFinder, small_luma
+from veilcast.pipeline.motion import speed
 from veilcast.pipeline.novelty import NEW, Watch, novelty
+from veilcast.pipeline.stages import observed
+from veilcast.trackers.assignment import hull
+from veilcast.trackers.smoothing import smooth
 from veilcast.types import Frame
 
 WHITE = np.full((360, 640), 255, np.uint8)
@@ -78,3 +83,77 @@ def test_a_picture_of_another_shape_is_foreign() -> None:
     watch.looked(small_luma(shown(0)).T)
     assert watch.is_foreign(small_luma(shown(1)))
     assert watch.is_new(small_luma(shown(1)))
+
+
+def swung(index: int, amplitude: float = 60) -> int:
+    """Pixels by which a camera points elsewhere that is swung to and fro in 20 frames."""
+    return round(amplitude * sin(2 * pi * index / 20))
+
+
+def zoomed(index: int, factor: float) -> Frame:
+    """A camera that zooms in to `factor` and out again in 20 frames."""
+    scale = 1 + (factor - 1) * (0.5 - 0.5 * np.cos(2 * np.pi * index / 20))
+    matrix = np.array([[scale, 0, 320 * (1 - scale)], [0, scale, 180 * (1 - scale)]])
+    plane = cv2.warpAffine(WALLS[0].astype(np.uint8), matrix, (640, 360))
+    return Frame(index, index, Fraction(1, 25), (plane,), GREY)
+
+
+def test_a_camera_that_is_swung_or_zoomed_is_looked_through_all_the_time() -> None:
+    assert len(looked_at(shown(n, pan=swung(n)) for n in range(41))) > 20
+    assert len(looked_at(zoomed(n, 2.0) for n in range(41))) > 20
+
+
+def test_a_motion_that_goes_on_evenly_is_foreseen() -> None:
+    assert len(looked_at(shown(n, pan=2 * n) for n in range(41))) == 5
+    assert len(looked_at(shown(n, pan=8 * n) for n in range(41))) > 10  # far, whatever the tracker believes
+
+
+def test_noise_is_no_motion() -> None:
+    rng = np.random.default_rng(6)
+    film = [shown(n) for n in range(41)]
+    for n, frame in enumerate(film):
+        noisy = np.clip(frame.planes[0] + rng.normal(0, 8, (360, 640)), 0, 255).astype(np.uint8)
+        film[n] = Frame(n, n, Fraction(1, 25), (noisy,), GREY)
+    assert looked_at(film) == [0, 10, 20, 30, 40]
+
+
+@pytest.mark.parametrize("pan", [4, 10, 16])
+def test_speed_is_that_of_the_picture(pan: int) -> None:
+    cells = pan / (640 / GRID[0])
+    assert speed(small_luma(shown(1, pan=pan)), small_luma(shown(0))) == pytest.approx(cells, rel=0.35)
+
+
+def test_light_that_changes_is_no_motion() -> None:
+    dark = Frame(1, 1, Fraction(1, 25), ((WALLS[0] - 15).astype(np.uint8),), GREY)
+    assert speed(small_luma(dark), small_luma(shown(0))) < 0.05
+
+
+def test_a_picture_that_becomes_its_negative_has_a_speed() -> None:
+    now = small_luma(shown(0))
+    assert speed(np.float32(1) - now, now) > 1
+
+
+def test_a_person_who_moves_is_no_motion_of_the_camera() -> None:
+    assert speed(small_luma(shown(1, x=340)), small_luma(shown(0, x=300))) < 0.05
+
+
+def test_a_look_that_is_answered_late_speaks_of_the_frame_that_was_looked_at() -> None:
+    watch, small = Watch(), [small_luma(shown(n, pan=6 * n)) for n in range(9)]
+    watch.follow(small[0])
+    watch.looked(small[0])
+    for n in range(1, 4):
+        watch.follow(small[n])
+    watch.looked(small[1])  # its answer comes with the fourth frame
+    assert not watch.is_new(small[3])
+    for n in range(4, 8):
+        watch.follow(small[n])
+    assert watch.is_new(small[7])
+
+
+def test_faces_before_a_camera_that_is_swung_are_covered_in_every_frame() -> None:
+    film = [shown(n, x=240 + swung(n), pan=swung(n)) for n in range(60)]
+    observations = [seen for _, seen in observed(both(Detect()).find_all(film), CutFinder(), Config())]
+    for n, tracks in enumerate(smooth(observations, Tracking(), (640, 360), Detect().thresh)):
+        cover, left = hull([track.box for track in tracks]), 240 + swung(n)
+        assert cover.x0 <= left + 16
+        assert cover.x1 >= left + 80 - 16
