@@ -14,8 +14,8 @@ import numpy as np
 
 from veilcast.pipeline.cuts import Small, is_flat
 
-WAY = 1.0  # cells since the last look, from which even an even motion is looked after
-UNEVEN = 0.2  # cells of it that the speed at the last look does not foretell
+WAY = 0.6  # cells since the last look, from which even an even motion is looked after
+UNEVEN = 0.1  # cells of it that the speed at the last look does not foretell
 CALM = 0.1  # cells a frame that noise and a crowd make of a camera that stands
 PART = 5  # cells a side of the parts of a picture that may move otherwise
 FAINT = 0.3  # of the mean slope, below which a part shows nothing
