@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import dataset, peers, recall_table, synthetic, turned
+from benchmarks import dataset, moving, peers, recall_table, synthetic, turned
 from benchmarks.outcome import RESULTS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -337,6 +337,7 @@ TABLES: Mapping[str, Callable[[Json], str]] = {
     "memory": memory_table,
     "recall": lambda result: recall_table.table(result, RESULTS / "recall_seen.csv"),
     "turned": turned.table,
+    "moving": moving.table,
     "peers": peers_table,
     "synthetic": synthetic_table,
     "synthetic_fairness": synthetic.fairness,
