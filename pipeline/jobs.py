@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from veilcast.config import Config
+from veilcast.errors import ConfigError
 from veilcast.pipeline import verification
 from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.gpu.card import Desk, open_desk
@@ -34,6 +35,7 @@ T = TypeVar("T")
 
 PATIENCE_S = 30.0  # with a generator of this process
 SHARED_PATIENCE_S = 600.0  # with one that others ask too, and that may have to move to another machine
+PIECE_BYTES = 2**24  # of a file that is hashed
 
 
 def run(job: Json, on_frame: OnFrame, tools: Tools) -> Json:
@@ -66,12 +68,13 @@ def silently(stage: str, done: int, total: int | None) -> None:
 
 def render(job: Json, on_frame: OnFrame, tools: Tools) -> Json:
     with open_studio(job, on_frame) as studio, _desk(job) as desk:
-        return _render(job, _read(job), on_frame, studio, desk)
+        return _render(job, _read(job, on_frame), on_frame, studio, desk)
 
 
 def detect(job: Json, on_frame: OnFrame, tools: Tools) -> Json:
     with _desk(job) as desk:
         plan = _found(job, on_frame, tools, desk)
+    plan.video = _hash(Path(job["source"]), on_frame)
     with Path(job["target"]).open("w", encoding="utf-8") as out:
         write_plan(plan, out)
     return {"frames": len(plan), "tracks": [asdict(span) for span in spans(plan)]}
@@ -118,11 +121,29 @@ def _models(job: Json) -> Models:
     return Models(Path(job["models"])) if job["models"] else Models(fetch=True)
 
 
-def _read(job: Json) -> Plan:
-    config = Config.model_validate(job["config"])
-    with Decoder(Path(job["source"]), config.limits, config.damaged) as decoder:
+def _read(job: Json, on_frame: OnFrame) -> Plan:
+    """Raises ConfigError where the detections say that they were made of another video."""
+    config, path, source = Config.model_validate(job["config"]), Path(job["detections"]), Path(job["source"])
+    with Decoder(source, config.limits, config.damaged) as decoder:
         time_base = decoder.info.time_base
-    return read_plan(Path(job["detections"]), time_base)
+    plan = read_plan(path, time_base)
+    if plan.video and plan.video != (found := _hash(source, on_frame)):
+        raise ConfigError(
+            f"{path} was made from another video (SHA-256 {plan.video[:12]}..., not {found[:12]}...); "
+            'make it from this one, or take "video" out of its first line if both show the same frames'
+        )
+    return plan
+
+
+def _hash(source: Path, on_frame: OnFrame) -> str:
+    """SHA-256 in hex. A large file on a slow disk takes longer than a worker may be silent, so each piece is
+    told."""
+    digest = hashlib.sha256()
+    with source.open("rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            digest.update(piece)
+            on_frame("opening", 0, None)
+    return digest.hexdigest()
 
 
 def open_studio(job: Json, on_frame: OnFrame) -> AbstractContextManager[Studio | None]:
@@ -160,8 +181,7 @@ def meet(
     """A pass over the file for the people in it. The file's own hash names its scope: the same file and key
     give the same faces."""
     source = Path(job["source"])
-    with source.open("rb") as file:
-        nonce = hashlib.file_digest(file, "sha256").digest()
+    nonce = bytes.fromhex(plan.video or _hash(source, on_frame))
     with desk.glance(source, config) as decoder, ahead(decoder.frames(), DEPTH) as frames:
         studio.meet(_counted(desk.lifted(decoder, frames), len(plan), on_frame), plan, nonce)
 

@@ -5,6 +5,8 @@ One line a frame, in order, none left out:
     {"frame": 0, "pts": 0, "time": 0.0, "faces": [{"track": 1, "box": [x0, y0, x1, y1],
      "score": 0.93, "source": "detector", "points": [[x, y] x 5], "action": "cover"}]}
 
+The first line may also name the video that all are of, `"video": "SHA-256 in hex"`: times alone do not tell
+two recordings of one camera apart, and the faces of one would be covered where those of the other are not.
 Boxes and points are in pixels of the displayed (rotated) picture. A person may edit the file between
 `veilcast detect` and `veilcast render`; whatever cannot be understood is an error with its line
 number, never a face that is not covered.
@@ -44,10 +46,13 @@ class FramePlan:
 
 class Plan:
     """The frames of one file with the faces to cover in each, in order. About 100 bytes a face, so
-    that an archive of hours fits in memory; `plan[i]` makes the objects when they are asked for."""
+    that an archive of hours fits in memory; `plan[i]` makes the objects when they are asked for.
+
+    video: SHA-256 of that file in hex, where it is known."""
 
     def __init__(self, time_base: Fraction) -> None:
         self.time_base = time_base
+        self.video: str | None = None
         self._pts = array("q")
         self._ends = array("q")  # faces up to and including frame i
         self._floats = array("f")
@@ -156,6 +161,7 @@ class FrameLine(_Line):
     frame: int = Field(ge=0)
     pts: int = Field(ge=-(2**63), lt=2**63)
     time: _Number
+    video: str | None = Field(None, pattern="^[0-9a-f]{64}$")
     faces: list[FaceLine]
 
 
@@ -166,6 +172,7 @@ def write_plan(plan: Plan, out: TextIO, frames: range | None = None) -> None:
             "frame": frame.index,
             "pts": frame.pts,
             "time": round(float(frame.pts * plan.time_base), 6),
+            **({"video": plan.video} if plan.video and frame.index == 0 else {}),
             "faces": [_to_line(face) for face in frame.faces],
         }
         out.write(json.dumps(line) + "\n")
@@ -200,6 +207,9 @@ def _parse(path: Path, lines: Iterable[str], time_base: Fraction, first: int) ->
                 f"{path}, line {number}: expected frame {first + len(plan)}, found frame {line.frame}; "
                 "every frame needs its line, in order"
             )
+        if line.video and plan.video not in (None, line.video):
+            raise ConfigError(f"{path}, line {number}: this frame is of another video than those before it")
+        plan.video = line.video or plan.video
         plan.append(line.pts, [_from_line(face) for face in line.faces])
     return plan
 

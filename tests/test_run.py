@@ -16,7 +16,7 @@ import pytest
 from tests.clips import clip, detections
 
 from veilcast.config import Config, Limits, overlay
-from veilcast.errors import DiskFull
+from veilcast.errors import ConfigError, DiskFull
 from veilcast.pipeline.api import Extras, anonymize_file, detect_file
 from veilcast.pipeline.decode import Decoder
 from veilcast.pipeline.drawn import drawn
@@ -82,6 +82,18 @@ def test_two_steps_give_the_bytes_of_one(walk: Path, tmp_path: Path, method: str
     anonymize_file(walk, tmp_path / "two.mp4", config, Extras(detections=tmp_path / "D.jsonl"))
     assert (tmp_path / "one.mp4").read_bytes() == (tmp_path / "two.mp4").read_bytes()
     assert (found["frames"], len(found["tracks"])) == (FRAMES, 1)
+
+
+def test_detections_of_another_recording_with_the_same_times_are_refused(walk: Path, tmp_path: Path) -> None:
+    other, found = clip(tmp_path / "other.mp4", frames=FRAMES), tmp_path / "D.jsonl"
+    detect_file(walk, found)
+    with pytest.raises(ConfigError, match="was made from another video"):
+        anonymize_file(other, tmp_path / "out.mp4", Config(), Extras(detections=found))
+    assert not (tmp_path / "out.mp4").exists()
+    first, *rest = found.read_text().splitlines()
+    unnamed = {key: value for key, value in json.loads(first).items() if key != "video"}
+    found.write_text("\n".join([json.dumps(unnamed), *rest]))
+    anonymize_file(other, tmp_path / "out.mp4", Config(), Extras(detections=found))
 
 
 def test_a_real_clip_leaves_with_as_many_frames_and_every_face_followed(shared: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.media import Clip, make
 
 from veilcast.config import Config, overlay
-from veilcast.errors import ModelMissing
+from veilcast.errors import ConfigError, ModelMissing
 from veilcast.pipeline import jobs
 from veilcast.pipeline.detectors.candidates import Look
 from veilcast.pipeline.tasks import Tools
@@ -67,3 +67,23 @@ def test_a_cover_that_needs_no_generator_opens_none(tmp_path: Path) -> None:
     job = job_of(tmp_path, {"cover.replacewith": "solid", "synthetic.model": str(tmp_path / "none")})
     told = jobs.run(job, lambda *_: None, cast(Tools, SlowTools()))
     assert told["frames"] == FRAMES
+
+
+def test_detections_of_another_recording_are_refused(tmp_path: Path) -> None:
+    job = job_of(tmp_path, {"cover.replacewith": "solid"}) | {"detections": str(tmp_path / "D.jsonl")}
+    jobs.detect(job | {"target": job["detections"]}, lambda *_: None, cast(Tools, SlowTools()))
+    assert jobs.render(job, lambda *_: None, cast(Tools, SlowTools()))["frames"] == FRAMES
+    another = make(tmp_path / "other.mp4", Clip(frames=FRAMES, options={"crf": "40"}))  # same times
+    with pytest.raises(ConfigError, match="made from another video"):
+        jobs.render(job | {"source": str(another)}, lambda *_: None, cast(Tools, SlowTools()))
+
+
+def test_a_worker_that_reads_a_large_file_for_its_hash_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, heard = job_of(tmp_path, {}), list[str]()
+    monkeypatch.setattr(jobs, "PIECE_BYTES", 1000)
+    found = jobs.detect(job, lambda stage, *_: heard.append(stage), cast(Tools, SlowTools()))
+    size = Path(job["source"]).stat().st_size
+    assert heard.count("opening") >= size // 1000
+    assert found["frames"] == FRAMES

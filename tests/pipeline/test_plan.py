@@ -42,8 +42,8 @@ def written(tmp_path: Path, *lines: object) -> Path:
     return path
 
 
-def line(frame: int, *faces: dict[str, Any]) -> dict[str, Any]:
-    return {"frame": frame, "pts": frame * 2, "time": frame * 0.08, "faces": list(faces)}
+def line(frame: int, *faces: dict[str, Any], **more: str) -> dict[str, Any]:
+    return {"frame": frame, "pts": frame * 2, "time": frame * 0.08, "faces": list(faces)} | more
 
 
 def drawn(**changes: Any) -> dict[str, Any]:
@@ -93,6 +93,14 @@ def test_what_was_written_reads_back_the_same(tmp_path: Path) -> None:
         assert [f.box for f in mine.faces] == [f.box for f in theirs.faces]
 
 
+def test_the_first_line_names_the_video_and_a_file_by_hand_need_not(tmp_path: Path) -> None:
+    plan = plan_of([face()], [])
+    assert read_plan(written(tmp_path, *lines_of(plan)), BASE).video is None
+    plan.video = "a" * 64
+    assert [line.get("video") for line in lines_of(plan)] == [plan.video, None]
+    assert read_plan(written(tmp_path, *lines_of(plan)), BASE).video == plan.video
+
+
 def test_a_person_can_add_a_face_with_a_box_alone(tmp_path: Path) -> None:
     plan = read_plan(written(tmp_path, line(0, {"track": 5, "box": [1, 2, 3, 4]})), BASE)
     (only,) = plan[0].faces
@@ -118,11 +126,13 @@ def test_a_person_can_add_a_face_with_a_box_alone(tmp_path: Path) -> None:
         (line(1, drawn(score=2)), "score"),
         (line(3), "expected frame 1"),
         (line(0), "expected frame 1"),
+        (line(1, video="walk.mp4"), "video"),
+        (line(1, video="b" * 64), "another video"),
     ],
 )
 def test_a_malformed_line_is_an_error_with_its_number(tmp_path: Path, bad: object, told: str) -> None:
     with pytest.raises(ConfigError, match=r"D\.jsonl, line 2: ") as caught:
-        read_plan(written(tmp_path, line(0), bad, line(2)), BASE)
+        read_plan(written(tmp_path, line(0, video="a" * 64), bad, line(2)), BASE)
     assert told in str(caught.value)
 
 
