@@ -86,9 +86,9 @@ def test_a_camera_whose_process_is_killed_and_stopped_is_back_and_shows_nobody(
             until(keeper, lambda s, n=number: s["restarts"] == n, "the restart")
             until(keeper, lambda s, before=pid: s["state"] == "live" and s["pid"] != before, "the picture")
             assert not psutil.pid_exists(pid)
-        status = keeper.status()
-        assert status["alarm"] is False
-        assert status["waiting"] < 200
+        assert keeper.status()["alarm"] is False
+        # what waited in the processes that ended waits no more, and what came since is worked off
+        until(keeper, lambda s: s["waiting"] < 100, "the backlog to be worked off")
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o666 & ~umask()}
     lumas = recorded(tmp_path)
     assert sum(n is not None for n in shown(lumas)) > 20
