@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,18 @@ FACES = (sys.executable, "-m", "tests.pipeline.face_world")
 PROGRAM = (sys.executable, "-c", WORKER)
 
 
+def shown_by_children() -> tuple[set[str], list[str]]:
+    """What others see of this process's children: addresses that they listen at, words of their commands."""
+    addresses: set[str] = set()
+    arguments: list[str] = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has ended since; Ray starts short-lived ones
+            arguments += process.cmdline()
+            connections = process.net_connections("tcp")
+            addresses |= {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
+    return addresses, arguments
+
+
 def test_ray_gives_the_same_bytes_and_is_closed_to_others(tmp_path: Path) -> None:
     source = archive(tmp_path / "in", 3)
     run(source, tmp_path / "alone", tmp_path / "job0")
@@ -38,19 +51,11 @@ def test_ray_gives_the_same_bytes_and_is_closed_to_others(tmp_path: Path) -> Non
 
     def looked(event: Event) -> None:
         if not seen and event.progress is not None:
-            seen["open"] = {
-                connection.laddr.ip
-                for process in psutil.Process().children(recursive=True)
-                for connection in process.net_connections("tcp")
-                if connection.status == psutil.CONN_LISTEN
-            }
+            seen["open"], seen["argv"] = shown_by_children()
             folder = Path(os.environ["RAY_AUTH_TOKEN_PATH"]).parent
             seen["folder"] = folder
             seen["mode"] = folder.stat().st_mode & 0o777
             seen["token"] = (folder / "token").read_text()
-            seen["argv"] = [
-                part for process in psutil.Process().children(recursive=True) for part in process.cmdline()
-            ]
         if event.progress is not None and event.progress.stage == "finding" and "gave up" not in seen:
             seen["gave up"] = event.row.name
             raise OSError(errno.EIO, "not noted")  # the actor is at the job still: another takes its place
@@ -60,6 +65,7 @@ def test_ray_gives_the_same_bytes_and_is_closed_to_others(tmp_path: Path) -> Non
     assert outcome.counts[State.DONE] == 3
     assert contents(tmp_path / "ray") == contents(tmp_path / "alone")
     assert seen["gave up"]
+    assert seen["argv"]
     assert seen["open"] <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
     assert seen["mode"] == 0o700
     assert not seen["folder"].exists()
