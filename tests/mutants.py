@@ -26,6 +26,7 @@ from veilcast.pipeline.schedule import ENLARGED, closest_passes
 from veilcast.pipeline.shapes import Whole
 from veilcast.pipeline.stretch import Stretch
 from veilcast.trackers import kalman
+from veilcast.trt_engines.canary import F32_PLAIN, ORT
 from veilcast.types import Box, TrackState
 
 
@@ -636,6 +637,13 @@ MUTANTS = [
            "tests.pipeline.test_crew:test_no_order_gets_the_answer_of_one_that_was_given_up"),
     Mutant("compiled networks of anybody are opened", Threat.MEDIA, "engines", "trt_engines.seal:Seal.fits",
            returns(True), "tests.trt_engines.test_compiled:test_a_changed_file_is_nothing"),
+    Mutant("sums of eight-bit products are cut off", Threat.MISSED, "engines",
+           "trt_engines.convert.eight_bits:_steps",
+           lambda steps: lambda weights, unsigned: steps(weights, False),
+           "tests.trt_engines.test_eight_bits:test_two_products_of_unsigned_activations_fit_in_16_bits"),
+    Mutant("a network in eight bits is its own judge", Threat.MISSED, "engines",
+           "trt_engines.canary:REFERENCES", value((F32_PLAIN, ORT)),
+           "tests.trt_engines.test_canary:test_eight_bits_do_not_judge_themselves"),
     Mutant("a frame that was overwritten on the device is looked at", Threat.MISSED, "device",
            "pipeline.gpu.shelf:Shelf._check", returns(None),
            "tests.pipeline.test_gpu_shelf:test_a_frame_that_left_the_shelf_is_not_looked_at"),

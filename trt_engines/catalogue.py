@@ -52,7 +52,7 @@ ROLES: tuple[Role, ...] = (
     Role(
         "centerface_int8",
         "centerface_int8.onnx",
-        "6dfe793c0a6914037a8b4a18655123ea3c9e3c4384738f840cdf0b820e16f8e5",
+        "eef7fa59d52a4fd8f2481db034dfcd4b27a71b233c39ef31dd481d76035ef38c",
         (CENTERFACE,),
         "MIT",
         ("run",),

@@ -131,6 +131,11 @@ class Model:
         """The network as its file has it."""
         return self
 
+    @property
+    def eight_bits(self) -> bool:
+        """Whether it rounds to eight bits on its way."""
+        return b"QuantizeLinear" in self.data
+
 
 class EightBitModel(Model):
     """A network in eight bits, by a table of scales (convert/eight_bits.py). It is made when its bytes are

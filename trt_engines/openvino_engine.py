@@ -51,12 +51,13 @@ class OpenVinoEngine:
         *,
         precision: str,
         snippets: bool = True,
+        exact: bool = False,
         cache: CompiledCache | None = None,
     ) -> None:
         """`cache`: where compiled networks are kept; without it each opening compiles anew."""
-        compiling = partial(_kept, model, settings, properties(settings, precision, snippets), cache)
+        compiling = partial(_kept, model, settings, properties(settings, precision, snippets, exact), cache)
         self._again = compiling if settings.streams > 1 else None  # it holds the network's bytes
-        self.label = f"openvino {precision}" + ("" if snippets else " without snippets")
+        self.label = f"openvino {precision}" + ("" if snippets else " without snippets") + " exact" * exact
         self.streams = settings.streams
         with _translated(f"could not compile the network for {self.label}"):
             compiled, names = compiling()
@@ -152,8 +153,10 @@ def specs(
     return found[: len(compiled.inputs)], found[len(compiled.inputs) :]
 
 
-def properties(settings: Settings, precision: str, snippets: bool = True) -> dict[str, Any]:
-    """The library's own settings."""
+def properties(
+    settings: Settings, precision: str, snippets: bool = True, exact: bool = False
+) -> dict[str, Any]:
+    """The library's own settings. `exact`: no arithmetic in eight bits, also where the network has it."""
     threads = settings.threads or max(1, (os.cpu_count() or 1) // settings.streams)
     config = {
         "INFERENCE_PRECISION_HINT": precision,
@@ -161,7 +164,11 @@ def properties(settings: Settings, precision: str, snippets: bool = True) -> dic
         "INFERENCE_NUM_THREADS": threads,
         "ENABLE_CPU_PINNING": False,  # other processes share the cores
     }
-    return config if snippets else {**config, "SNIPPETS_MODE": "DISABLE"}
+    if not snippets:
+        config["SNIPPETS_MODE"] = "DISABLE"
+    if exact:
+        config["LP_TRANSFORMS_MODE"] = "NO"
+    return config
 
 
 def _network(core: Any, model: Model, settings: Settings) -> Any:

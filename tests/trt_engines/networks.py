@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from veilcast.trt_engines.convert.eight_bits import eight_bits
 from veilcast.trt_engines.convert.graph import GraphWriter
 
 SIDE = 8
@@ -26,6 +27,11 @@ def conv_network() -> bytes:
     graph.node("ReduceMean", y, axes=[2, 3], keepdims=0, to="mean")
     shape: list[int | str] = ["n", CHANNELS, SIDE, SIDE]
     return graph.bytes({"picture": shape}, {"map": ["n", OUT, SIDE, SIDE], "mean": ["n", OUT]})
+
+
+def eight_bit_network() -> bytes:
+    """`conv_network` with its convolution in eight bits, for pictures of -3.8 to 3.8."""
+    return eight_bits(conv_network(), {"scale/picture": np.array(0.03, np.float32)})
 
 
 def conv_reference(picture: np.ndarray) -> dict[str, np.ndarray]:

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.trt_engines.networks import conv_network, group_norm_network, pictures
+from tests.trt_engines.networks import conv_network, eight_bit_network, group_norm_network, pictures
 
 from veilcast.errors import EngineError
 from veilcast.trt_engines import canary, openvino_engine
-from veilcast.trt_engines.canary import BF16, BF16_PLAIN, F32, F32_PLAIN, ORT, Rung, choose
+from veilcast.trt_engines.canary import BF16, BF16_PLAIN, EXACT, F32, F32_PLAIN, ORT, Rung, choose
 from veilcast.trt_engines.engine import Model, Settings
 from veilcast.trt_engines.open import open_engine
 
@@ -64,9 +64,9 @@ def chosen(cache: Path, precision: str = "auto") -> Rung:
 
 
 def test_the_best_rung_is_taken_where_it_agrees(children: Callable[..., Children], tmp_path: Path) -> None:
-    tried = children({BF16: RIGHT["y"] * 1.02, F32_PLAIN: RIGHT["y"]})
+    tried = children({BF16: RIGHT["y"] * 1.02, EXACT: RIGHT["y"]})
     assert chosen(tmp_path) is BF16
-    assert tried.tried == [BF16.name, F32_PLAIN.name]  # nothing else is compiled
+    assert tried.tried == [BF16.name, EXACT.name]  # nothing else is compiled
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_rung_that_dies_or_is_wrong_is_passed_over(
     wrong: np.ndarray | None,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    children({BF16: wrong, BF16_PLAIN: RIGHT["y"], F32_PLAIN: RIGHT["y"]})
+    children({BF16: wrong, BF16_PLAIN: RIGHT["y"], EXACT: RIGHT["y"]})
     with caplog.at_level(logging.WARNING):
         assert chosen(tmp_path) is BF16_PLAIN
         assert chosen(tmp_path) is BF16_PLAIN
@@ -94,13 +94,36 @@ def test_a_rung_that_dies_or_is_wrong_is_passed_over(
     assert BF16.name in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("off", "taken"),
+    [
+        pytest.param(1.2, F32, id="rounded as eight bits do"),
+        pytest.param(0.2, EXACT, id="wrong wherever eight bits are multiplied"),
+    ],
+)
+def test_a_network_in_eight_bits_is_held_against_its_numbers_in_floating_point(
+    children: Callable[..., Children], tmp_path: Path, off: float, taken: Rung
+) -> None:
+    children({F32: RIGHT["y"] * off, F32_PLAIN: RIGHT["y"] * off, EXACT: RIGHT["y"]})
+    model = Model(eight_bit_network(), ".onnx")
+    assert choose(model, Settings(precision="f32"), tmp_path) is taken
+    assert choose(MODEL, Settings(precision="f32"), tmp_path) is EXACT  # whose tolerance is that of float32
+
+
+def test_eight_bits_do_not_judge_themselves() -> None:
+    """Two that multiply wrongly in the same way say the same."""
+    off = {"y": RIGHT["y"] / 5}
+    model = Model(eight_bit_network(), ".onnx")
+    assert not canary.agrees(F32, {F32.name: off, F32_PLAIN.name: off, EXACT.name: RIGHT}, model)
+
+
 def test_a_child_that_hangs_is_passed_over(children: Callable[..., Children], tmp_path: Path) -> None:
-    children({BF16: None, BF16_PLAIN: None, F32_PLAIN: RIGHT["y"]}, timeout=True)
+    children({BF16: None, BF16_PLAIN: None, F32_PLAIN: RIGHT["y"], EXACT: RIGHT["y"]}, timeout=True)
     assert chosen(tmp_path) is F32_PLAIN
 
 
 def test_onnx_runtime_is_the_last_resort(children: Callable[..., Children], tmp_path: Path) -> None:
-    children({BF16: None, BF16_PLAIN: None, F32: None, F32_PLAIN: None, ORT: RIGHT["y"]})
+    children({BF16: None, BF16_PLAIN: None, F32: None, F32_PLAIN: None, EXACT: None, ORT: RIGHT["y"]})
     assert chosen(tmp_path) is ORT
     assert chosen(tmp_path, "f32") is ORT
 
@@ -108,7 +131,7 @@ def test_onnx_runtime_is_the_last_resort(children: Callable[..., Children], tmp_
 def test_a_fast_answer_counts_only_with_a_reference(
     children: Callable[..., Children], tmp_path: Path
 ) -> None:
-    children({BF16: RIGHT["y"], BF16_PLAIN: RIGHT["y"], F32_PLAIN: None, ORT: None})
+    children({BF16: RIGHT["y"], BF16_PLAIN: RIGHT["y"], EXACT: None, ORT: None})
     with pytest.raises(EngineError, match="no backend"):
         chosen(tmp_path)
 
@@ -121,7 +144,7 @@ def test_without_any_backend_there_is_one_sentence(children: Callable[..., Child
 
 
 def test_the_outcome_is_remembered(children: Callable[..., Children], tmp_path: Path) -> None:
-    tried = children({BF16: RIGHT["y"], F32_PLAIN: RIGHT["y"]})
+    tried = children({BF16: RIGHT["y"], EXACT: RIGHT["y"]})
     chosen(tmp_path)
     tried.tried.clear()
     assert chosen(tmp_path) is BF16
@@ -133,7 +156,7 @@ def test_the_outcome_is_remembered(children: Callable[..., Children], tmp_path: 
 def test_it_is_tried_again_when_something_changed(
     children: Callable[..., Children], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    tried = children({BF16: RIGHT["y"], F32_PLAIN: RIGHT["y"]})
+    tried = children({BF16: RIGHT["y"], EXACT: RIGHT["y"]})
     chosen(tmp_path)
     tried.tried.clear()
     model, settings = MODEL, Settings()
@@ -151,7 +174,7 @@ def test_it_is_tried_again_when_something_changed(
 
 @pytest.mark.parametrize("text", ["", "{}", '{"rung": "of another ladder"}', '["rung"]', "\0"])
 def test_a_spoilt_record_is_tried_again(children: Callable[..., Children], tmp_path: Path, text: str) -> None:
-    children({BF16: RIGHT["y"], F32_PLAIN: RIGHT["y"]})
+    children({BF16: RIGHT["y"], EXACT: RIGHT["y"]})
     chosen(tmp_path)
     (record,) = tmp_path.iterdir()
     record.write_text(text)
@@ -162,7 +185,7 @@ def test_a_spoilt_record_is_tried_again(children: Callable[..., Children], tmp_p
 def test_a_cache_that_cannot_be_written_costs_time_only(
     children: Callable[..., Children], tmp_path: Path
 ) -> None:
-    children({BF16: RIGHT["y"], F32_PLAIN: RIGHT["y"]})
+    children({BF16: RIGHT["y"], EXACT: RIGHT["y"]})
     (tmp_path / "file").write_text("in the way")
     assert chosen(tmp_path / "file" / "engines") is BF16
 

@@ -110,6 +110,63 @@ def test_a_convolution_whose_input_has_no_scale_stays_as_it_is() -> None:
     assert "w2.eight" not in stored
 
 
+FULL = np.float32(255)
+
+
+def bright_network(weight: float = 1.0, channels: int = 64) -> bytes:
+    """Unsigned activations, as large as they get, times weights of one sign: the largest sums there are."""
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["rgb", "w"], ["sum"])],
+        "bright",
+        [helper.make_tensor_value_info("rgb", onnx.TensorProto.FLOAT, [1, channels, 8, 8])],
+        [helper.make_tensor_value_info("sum", onnx.TensorProto.FLOAT, [1, channels, 8, 8])],
+        [numpy_helper.from_array(np.full((channels, channels, 1, 1), weight, np.float32), "w")],
+    )
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]).SerializeToString()
+    return eight_bits(data, {"scale/rgb": np.array(1, np.float32)}, pictures=("rgb",))
+
+
+@pytest.mark.parametrize("weight", [1.0, -2.0])
+def test_sums_of_products_are_whole_on_this_processor(weight: float) -> None:
+    with open_engine(bright_network(weight)) as engine:
+        answer = engine.run({"rgb": np.full((1, 64, 8, 8), FULL)})["sum"]
+    assert np.allclose(answer, 64 * FULL * weight, rtol=0.01)
+
+
+def test_two_products_of_unsigned_activations_fit_in_16_bits() -> None:
+    """What processors of AVX2 without VNNI add them in."""
+    for data in (eight_bits(network(), ranges(), pictures=("rgb",)), bright_network(), bright_network(-2)):
+        for weights in unsigned_weights(data):
+            assert np.abs(weights).max() > 50  # no bit more is spared than must be
+            for sign in (1, -1):
+                pairs = np.sort((sign * weights).clip(0), axis=1)[:, -2:].sum(1)
+                assert pairs.max() * 255 < 2**15
+
+
+def unsigned_weights(data: bytes) -> list[np.ndarray]:
+    """(out, in, kh, kw) of each convolution whose activations have no sign."""
+    graph = onnx.load_from_string(data).graph
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    kinds = {node.output[0]: stored[node.input[2]].dtype for node in graph.node if len(node.input) == 3}
+    makers = {node.output[0]: node for node in graph.node}
+    found = [
+        stored[makers[node.input[1]].input[0]].astype(int)
+        for node in convolutions
+        if kinds.get(node.input[0]) == np.uint8
+    ]
+    assert found
+    return found
+
+
+def test_filters_of_one_channel_and_signed_activations_have_all_of_their_bits() -> None:
+    signed = onnx.load_from_string(eight_bits(network(), ranges()))
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in signed.graph.initializer}
+    assert np.abs(stored["w1.eight"]).max(axis=(1, 2, 3)).tolist() == [127] * 8
+    (single,) = unsigned_weights(bright_network(channels=1))
+    assert single.item() == 127
+
+
 @pytest.fixture
 def scaled(tmp_path: Path) -> ModelFile:
     """A network's file, and that of its scales."""

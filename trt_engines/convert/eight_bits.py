@@ -1,6 +1,7 @@
 """A network of convolutions with eight-bit weights and activations, from a table of measured numbers.
 
-Weights: one scale for each output channel, symmetric. Activations: the scales of the table that a
+Weights: one scale for each output channel, symmetric, and no finer than a processor can add (`_steps`).
+Activations: the scales of the table that a
 calibration wrote (benchmarks/calibration.py), one for a tensor or one for each of its channels where
 each is filtered by itself; and the biases that make up for what rounding shifts on average. Same file
 and table in, same bytes out, so that the result can be pinned.
@@ -22,7 +23,7 @@ from veilcast.trt_engines.convert import named
 if TYPE_CHECKING:
     import onnx
 
-VERSION = 1  # of what comes out for the same network and table
+VERSION = 2  # of what comes out for the same network and table
 OPSET, IR_VERSION = 13, 7  # the least: the first with one scale for each channel
 CHANNEL_AXIS = {"Conv": 0, "ConvTranspose": 1}  # of the weights: where the output channels lie
 TAKES_SCALED = (*CHANNEL_AXIS, "Add")
@@ -76,7 +77,9 @@ def eight_bits(data: bytes, table: Mapping[str, np.ndarray], pictures: Collectio
     for node in graph.node:
         if node.op_type in CHANNEL_AXIS and node.input[1] in weights and node.input[0] in scales:
             axis = CHANNEL_AXIS[node.op_type]
-            nodes.append(_weights(node.input[1], weights[node.input[1]], axis, added))
+            values = np.moveaxis(weights[node.input[1]], axis, 0)
+            steps = _steps(values, node.input[0] in unsigned)
+            nodes.append(_weights(node.input[1], weights[node.input[1]], axis, steps, added))
             node.input[1] = _inner(node.input[1])
         if (bias := f"bias/{node.output[0]}") in table:
             added.append(numpy_helper.from_array(table[bias], bias))
@@ -129,17 +132,34 @@ def _scaled(
     )
 
 
-def _weights(name: str, values: np.ndarray, axis: int, added: list[onnx.TensorProto]) -> onnx.NodeProto:
+def _steps(weights: np.ndarray, unsigned: bool) -> np.ndarray:
+    """What one step of each output channel's weights stands for, (out,); `weights` (out, in, kh, kw).
+
+    Processors of AVX2 without VNNI add the products of two neighbouring input channels in 16 bits and cut off
+    what is larger (VPMADDUBSW): with eight bits of unsigned activations two weights of one place and one sign
+    must not come to more than 128. Which channels are neighbours is the library's affair, so no two may.
+    Signed activations are safe: for those libraries spare a bit of the weights themselves.
+    """
+    most = np.abs(weights).reshape(len(weights), -1).max(1)
+    if unsigned and weights.shape[1] > 1:
+        signs = np.stack([weights, -weights]).clip(0)
+        pairs = np.sort(signs, axis=2)[:, :, -2:].sum(2)
+        most = np.maximum(most, pairs.max(axis=(0, *range(2, pairs.ndim))))
+    steps: np.ndarray = np.maximum(most, 1e-8).astype(np.float32) / 127
+    return steps
+
+
+def _weights(
+    name: str, values: np.ndarray, axis: int, steps: np.ndarray, added: list[onnx.TensorProto]
+) -> onnx.NodeProto:
     from onnx import helper, numpy_helper
 
-    others = tuple(i for i in range(values.ndim) if i != axis)
-    scale = np.maximum(np.abs(values).max(axis=others), 1e-8).astype(np.float32) / 127
     shape = [-1 if i == axis else 1 for i in range(values.ndim)]
-    eight = np.clip(np.rint(values / scale.reshape(shape)), -127, 127).astype(np.int8)
+    eight = np.clip(np.rint(values / steps.reshape(shape)), -127, 127).astype(np.int8)
     added += [
         numpy_helper.from_array(eight, f"{name}.eight"),
-        numpy_helper.from_array(scale, f"{name}.scale"),
-        numpy_helper.from_array(np.zeros(scale.shape, np.int8), f"{name}.zero"),
+        numpy_helper.from_array(steps, f"{name}.scale"),
+        numpy_helper.from_array(np.zeros(steps.shape, np.int8), f"{name}.zero"),
     ]
     return helper.make_node(
         "DequantizeLinear", [f"{name}.eight", f"{name}.scale", f"{name}.zero"], [_inner(name)], axis=axis
