@@ -121,26 +121,27 @@ def _reference(result: Json, row: Json) -> float:
 def engines_short_table(result: Json) -> str:
     """The generator at the largest batch, on the engines that a person chooses between."""
     engines = {
-        "torch float32": "torch f32 on cpu",
-        "torch bfloat16": "torch bf16 on cpu",
-        "OpenVINO bfloat16": "openvino bf16",
-        "OpenVINO int8": "openvino bf16 int8",
-        "ONNX Runtime": "onnxruntime f32",
+        "torch float32": ("torch f32 on cpu",),
+        "torch bfloat16": ("torch bf16 on cpu",),
+        "ONNX Runtime float32": ("onnxruntime f32",),
+        "OpenVINO float32": ("openvino f32 without snippets",),
+        "OpenVINO bfloat16": ("openvino bf16",),
+        "OpenVINO int8": ("openvino bf16 int8", "openvino f32 without snippets int8"),
     }
     batch = max(row["batch"] for row in result["rows"])
     times = {(r["network"], r["engine"]): r["ms"] for r in result["rows"] if r["batch"] == batch}
     networks = dict.fromkeys(network for network, _ in times)
+    measured = {
+        label: {n: times[n, engine] for n in networks for engine in names if (n, engine) in times}
+        for label, names in engines.items()
+    }
+    columns = {label: found for label, found in measured.items() if found}
     rows = [
-        (
-            name,
-            *(
-                f"{times[name, engine]:.1f}" if (name, engine) in times else "–"
-                for engine in engines.values()
-            ),
-        )
+        (name, *(f"{found[name]:.1f}" if name in found else "–" for found in columns.values()))
         for name in networks
     ]
-    return f"{result['text']} Milliseconds for {batch} faces:\n\n{markdown(('network', *engines), rows)}"
+    head = ("network", *columns)
+    return f"{result['text']} Milliseconds for {batch} faces:\n\n{markdown(head, rows)}"
 
 
 def engines_account_table(result: Json) -> str:
@@ -334,6 +335,8 @@ TABLES: Mapping[str, Callable[[Json], str]] = {
     "speed": speed_table,
     "speed_synthetic": speed_table,
     "speed_synthetic_amx": speed_table,
+    "speed_avx2": speed_table,
+    "speed_synthetic_avx2": speed_table,
     "memory": memory_table,
     "recall": lambda result: recall_table.table(result, RESULTS / "recall_seen.csv"),
     "turned": turned.table,
@@ -345,6 +348,7 @@ TABLES: Mapping[str, Callable[[Json], str]] = {
     "engines_short": engines_short_table,
     "engines_account": engines_account_table,
     "engines_amx": engines_short_table,
+    "engines_avx2": engines_short_table,
     "quantised": quantised_table,
     "pictures": pictures_table,
     "dataset": dataset.table,

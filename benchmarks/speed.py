@@ -147,11 +147,25 @@ def spoken(timing: Timing, frames: int) -> str:
     return f"{timing.frames_per_s:.2f} frames/s ({timing.cpu_s / frames * 1000:.0f} core-ms a frame)"
 
 
+# of a processor's flags, the one that says most about how fast networks run on it
+INSTRUCTIONS = {
+    "amx_bf16": "AMX",
+    "avx512_bf16": "AVX-512 and bfloat16",
+    "avx512f": "AVX-512",
+    "avx2": "AVX2",
+}
+
+
 def processor() -> str:
+    """How many of which, and what they compute with: "2 x AMD EPYC (AVX2)"."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{len(names)} x {names[0]}" if names else platform.processor()
+    lines = [line.partition(":") for line in info.read_text().splitlines()] if info.exists() else []
+    names = [text.strip() for key, _, text in lines if key.strip() == "model name"]
+    if not names:
+        return platform.processor()
+    flags = {flag for key, _, text in lines if key.strip() == "flags" for flag in text.split()}
+    able = next((f" ({text})" for flag, text in INSTRUCTIONS.items() if flag in flags), "")
+    return f"{len(names)} x {names[0]}{able}"
 
 
 if __name__ == "__main__":

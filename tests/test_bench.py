@@ -63,7 +63,10 @@ def left_by(command: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 # of another machine, and of trainings that must have ended
-ELSEWHERE = {"engines_amx", "face_stages_amx", "speed_synthetic_amx", "ablations"}
+ELSEWHERE = {
+    *("engines_amx", "face_stages_amx", "speed_synthetic_amx"),
+    *("engines_avx2", "speed_avx2", "speed_synthetic_avx2", "ablations"),
+}
 
 
 @pytest.mark.parametrize("path", report.documents(), ids=lambda path: path.name)
