@@ -12,7 +12,16 @@ from veilcast.diffusion import patch
 from veilcast.pipeline import blend
 from veilcast.pipeline.generator_model import CLOSEUP_PX, PATCH_PX
 from veilcast.pipeline.landmarks import MeshFinder
-from veilcast.pipeline.views import MOVING_CLOSEUP_PX, STILL_CLOSEUP_PX, Viewer, veil, windows
+from veilcast.pipeline.views import (
+    _OTHERS,
+    MOVING_CLOSEUP_PX,
+    STILL_CLOSEUP_PX,
+    Viewer,
+    _ellipses,
+    veil,
+    windows,
+)
+from veilcast.types import Box
 
 
 def viewer(closeup_px: float, sides: tuple[int, ...] = (PATCH_PX, CLOSEUP_PX)) -> Viewer:
@@ -73,3 +82,16 @@ def test_few_frames_are_taken_together_at_first_and_never_many_large_ones(
     assert [len(window) for window in taken] == sizes
     assert [seen.index for window in taken for seen, _ in window] == list(range(40))
     assert [seen.index for window in taken for seen, tracks in window if not tracks] == [5]
+
+
+def test_other_faces_are_hidden_in_a_patch_as_far_as_they_reach_into_it() -> None:
+    to_patch = np.array([[2.0, 0, -100], [0, 2, -60]])
+    rng = np.random.default_rng(3)
+    corners = rng.uniform(-50, 250, (60, 2))
+    boxes = [
+        Box(x, y, x + w, y + h) for (x, y), (w, h) in zip(corners, rng.uniform(5, 60, (60, 2)), strict=True)
+    ]
+    every = np.max([blend.ellipse(box.scaled(_OTHERS), to_patch, 128) for box in boxes], axis=0)
+    assert np.array_equal(_ellipses(boxes, to_patch, 128), every)
+    assert every.any()
+    assert not _ellipses([], to_patch, 128).any()
