@@ -8,6 +8,7 @@ alone: where a rendering is carried on, what was beside the head then is not wha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -28,6 +29,7 @@ _MOST_SHIFT = 24  # of 255, in colour; a ring that differs more shows something 
 _SKIN_DIFFERS = 50, 110  # of 255: from a face's usual colour, of what is surely its skin and surely not
 _CIRCLE = np.array([(np.cos(a), np.sin(a)) for a in np.linspace(0, 2 * np.pi, 64, endpoint=False)])
 FACE_IN_BOX = 0.75  # ellipse in a track's box that must be under the mask whole
+_ROUNDED_PX = 2  # of a patch: as far as one that is resampled may reach out of its shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +151,23 @@ def place(face: Synthetic) -> None:
         raise Refused("face not under the mask")
 
 
-def paste_veil(frame: Frame, face: Synthetic) -> None:
-    """The same for a face of a few average colours, which may well correlate with what they are of."""
+def paste_veil(frame: Frame, face: Synthetic, pasted: Sequence[Box] = ()) -> None:
+    """The same for a face of a few average colours, which may well correlate with what they are of. `pasted`:
+    boxes of tracks whose faces `paste` has put into this frame: these are not veiled."""
     place(face)
-    paste_rgb(frame, face.rgb, face.to_patch, face.mask)
+    mask = face.mask
+    for box in pasted:
+        mask = mask * (1 - _pasted(box, face.to_patch, len(mask)))
+    if mask.any():
+        paste_rgb(frame, face.rgb, face.to_patch, mask)
+
+
+def _pasted(box: Box, to_patch: Affine, side: int) -> Mask:
+    """1 where a face that was put in leaves nothing of what was there, falling to 0 before its edge."""
+    whole = ellipse(box.scaled(FACE_IN_BOX), to_patch, side)
+    inside = cv2.distanceTransform(whole.astype(np.uint8), cv2.DIST_L2, 5) - _ROUNDED_PX
+    result: Mask = np.clip(inside / (FEATHER * side), 0, 1)
+    return result
 
 
 def _hides(face: Synthetic) -> bool:

@@ -91,13 +91,14 @@ def cover(
 ) -> Covered:
     """Covers `wanted` (displayed pixels) in the frame's planes, in place, once.
 
-    faces: for a track, what paints a synthetic face over it and raises where that is not good enough.
+    faces: for a track, what paints a synthetic face over it and raises where that is not good enough; painted
+    in this order.
     A method that fails on a region, for whatever reason, is replaced by solid there. Solid comes last,
     so that nothing is drawn over it.
     """
     failures = []
     solid: list[Region] = []
-    for region in wanted:
+    for region in _in_turn(wanted, faces):
         try:
             if not _drawn(frame, region, settings, faces):
                 solid.append(region)
@@ -115,15 +116,24 @@ def _drawn(frame: Frame, region: Region, settings: config.Cover, faces: Mapping[
     """Draws what is not solid; False where solid is what is asked for, or all that there is."""
     if isinstance(region, Whole):
         return False
-    if isinstance(region, Ellipse) and region.track is not None and region.track in faces:
+    if (track := _track(region)) is not None and track in faces:
         if frame.format.alpha and _is_seen_in_alpha(frame, region):
             raise Refused("what is seen there is in the alpha channel, which a face does not replace")
-        faces[region.track](frame)
+        faces[track](frame)
         return True
     if settings.replacewith in ("mosaic", "blur"):
         _coarse(frame, region, settings)
         return True
     return False
+
+
+def _in_turn(wanted: Sequence[Region], faces: Mapping[int, Painter]) -> list[Region]:
+    places: dict[int | None, int] = {track: place for place, track in enumerate(faces)}
+    return sorted(wanted, key=lambda region: places.get(_track(region), len(places)))
+
+
+def _track(region: Region) -> int | None:
+    return region.track if isinstance(region, Ellipse) else None
 
 
 def _is_seen_in_alpha(frame: Frame, region: Region) -> bool:

@@ -25,7 +25,7 @@ from veilcast.pipeline.identity import Persona
 from veilcast.pipeline.queues import ahead
 from veilcast.pipeline.renewal import Appearance, renewed
 from veilcast.pipeline.views import Life, Scene, Seen, Veil, View, Viewer, veil, windows
-from veilcast.types import Frame, Rgb
+from veilcast.types import Box, Frame, Rgb
 
 REDRAWS = 24  # candidates tried for a persona whose face is still too close to somebody
 _YIELD = 0.05  # of the cosine with who was drawn, for each candidate that was passed over
@@ -81,15 +81,19 @@ class Synthesiser:
 
     def _painters(self, window: Sequence[Scene], views: Sequence[Seen]) -> list[dict[int, Painter]]:
         painters: list[dict[int, Painter]] = [{} for _ in window]
-        for view in views:
-            if isinstance(view, Refusal):
-                self._refuse(view.reason)
-            elif isinstance(view, Veil):
-                frame = window[view.place][0]
-                painters[view.place][view.track.id] = partial(blend.paste_veil, face=veil(frame, view.track))
-                self._counters.add("faces veiled")
+        pasted: list[list[Box]] = [[] for _ in window]  # filled as a frame is painted
         for view, drawn in self._rendered([view for view in views if isinstance(view, View)]):
-            painters[view.place][view.track.id] = partial(_put_in, view=view, drawn=drawn)
+            put_in = partial(_put_in, view=view, drawn=drawn, pasted=pasted[view.place])
+            painters[view.place][view.track.id] = put_in
+        for seen in views:
+            if isinstance(seen, Refusal):
+                self._refuse(seen.reason)
+            elif isinstance(seen, Veil):  # after the faces, which are compared with what they replace
+                face = veil(window[seen.place][0], seen.track)
+                painters[seen.place][seen.track.id] = partial(
+                    blend.paste_veil, face=face, pasted=pasted[seen.place]
+                )
+                self._counters.add("faces veiled")
         return painters
 
     def _rendered(self, views: Sequence[View]) -> Iterator[tuple[View, Drawn]]:
@@ -309,9 +313,11 @@ def _as_is(rgb: Rgb) -> Drawn:
     return lambda: rgb
 
 
-def _put_in(frame: Frame, view: View, drawn: Drawn) -> None:
-    """What a painter does, in the thread that covers: meanwhile the next faces are rendered."""
+def _put_in(frame: Frame, view: View, drawn: Drawn, pasted: list[Box]) -> None:
+    """What a painter does, in the thread that covers: meanwhile the next faces are rendered. Only what was
+    put in is `pasted`."""
     blend.paste(frame, _blended(view, drawn()))
+    pasted.append(view.track.box)
 
 
 def _blended(view: View, rgb: Rgb) -> blend.Synthetic:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from tests.pipeline.synthetic_world import frame, mesh, texture, track
+from tests.pipeline.synthetic_world import SIZE, frame, mesh, points_in, texture, track
 
 from veilcast.diffusion import patch
 from veilcast.pipeline import blend, likeness
@@ -16,7 +16,8 @@ from veilcast.pipeline.blend import Synthetic
 from veilcast.pipeline.cover import Refused
 from veilcast.pipeline.likeness import Mask
 from veilcast.pipeline.pixels import crop_to_rgb
-from veilcast.types import Rgb
+from veilcast.pipeline.views import veil
+from veilcast.types import Box, Frame, Rgb, Track, TrackState
 
 SIDE = 128
 CORE = patch.mask(mesh(SIDE), SIDE)
@@ -200,3 +201,42 @@ def test_without_its_look_at_the_mask_a_hole_would_be_shown(monkeypatch: pytest.
     monkeypatch.setattr(blend, "_hides", lambda face: True)
     with pytest.raises(pytest.fail.Exception):
         test_a_face_that_would_not_hide_the_track_is_refused({"mask": holed()}, "under the mask")
+
+
+# veils beside faces
+
+
+def overlapping() -> tuple[Frame, Track, list[np.ndarray], list[np.ndarray]]:
+    """A face that was put in, a track on its brow, and the planes of the frame before and after that."""
+    one = track(1)
+    seen = frame(0, [one])
+    before = [plane.copy() for plane in seen.planes]
+    blend.paste(seen, synthetic())
+    box = one.box
+    brow = Box(box.x0 - 5, box.y0 - 0.5 * box.height, box.x1 + 5, box.y0 + 0.6 * box.height)
+    other = Track(2, brow, points_in(brow), TrackState.CONFIRMED, 0, 0.9)
+    return seen, other, before, [plane.copy() for plane in seen.planes]
+
+
+def within(box: Box, scale: float) -> np.ndarray:
+    """The ellipse in a box, True in the frame's samples."""
+    return blend.ellipse(box.scaled(scale), np.eye(3)[:2], SIZE) > 0
+
+
+def test_a_veil_leaves_out_the_face_that_was_put_in_and_nothing_else() -> None:
+    seen, other, before, put_in = overlapping()
+    face = synthetic().box
+    kept, hidden = within(face, 0.55 * blend.FACE_IN_BOX), within(other.box, blend.FACE_IN_BOX)
+    assert (kept & hidden).sum() > 500
+    blend.paste_veil(seen, veil(frame(0, [track(1)]), other), [face])
+    for now, old, original in zip(seen.planes, put_in, before, strict=True):
+        assert np.array_equal(now[kept], old[kept])
+        bare = hidden & ~within(face, blend.FACE_IN_BOX)
+        assert (now[bare] != old[bare]).mean() > 0.9
+        source = hidden & within(face, 0.9)
+        assert (now[source] == original[source]).mean() < 0.05
+    whole = frame(0, [track(1)])
+    blend.paste_veil(whole, veil(whole, other))
+    edge = within(other.box, blend.FACE_IN_BOX) & ~within(face, 1.02 * blend.FACE_IN_BOX)
+    for now, alone in zip(seen.planes, whole.planes, strict=True):
+        assert np.array_equal(now[edge], alone[edge])

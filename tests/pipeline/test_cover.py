@@ -102,6 +102,16 @@ def test_black_is_the_black_of_the_format() -> None:
     assert black(noise(FORMATS[7]), 3) == 255
 
 
+def test_faces_are_painted_in_the_order_that_is_given() -> None:
+    painted: list[int] = []
+    shapes = [Ellipse(20.0 * n, 30, 5, 5, n) for n in (1, 2, 3)]
+    faces = {n: lambda _, n=n: painted.append(n) for n in (3, 1)}
+    made = cover(noise(), shapes, Cover(), faces)
+    assert painted == [3, 1]
+    assert made.regions == tuple(shapes)
+    assert made.solid == (shapes[1],)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_the_inside_of_the_face_tells_no_detail(method: str) -> None:
     """Noise inside the cover is gone: of what was there nothing but cell means is left."""

@@ -27,14 +27,14 @@ from veilcast.diffusion import patch
 from veilcast.errors import EngineError
 from veilcast.pipeline import blend, checks, finish, generate, synthetic, tone, warp
 from veilcast.pipeline.align import similarity
-from veilcast.pipeline.cover import cover, is_solid, regions
+from veilcast.pipeline.cover import Refused, cover, is_solid, regions
 from veilcast.pipeline.generate import Generator, Job, Refusal, Rendering
 from veilcast.pipeline.identity import TRIES
 from veilcast.pipeline.likeness import Lens, Likeness, compare
 from veilcast.pipeline.pixels import crop_to_rgb
 from veilcast.pipeline.synthetic import Drawn, Synthesiser
 from veilcast.pipeline.views import Life, Scene, View
-from veilcast.types import Frame, Rgb, Track
+from veilcast.types import Box, Frame, Rgb, Track
 
 SETTINGS = Cover()
 CORE = patch.mask(mesh(128), 128)
@@ -601,6 +601,29 @@ def test_small_faces_are_veiled_by_a_few_colours() -> None:
     assert not solid(shown, scenes[0][1][0])
     assert likeness(shown, scenes[0][1][0], 1) < 0.9
     assert stream.counters.snapshot() == {"faces veiled": 1}
+
+
+def test_what_is_left_out_of_veils_are_faces_that_were_put_in() -> None:
+    """Not those that were refused at the last moment: they are covered solid, and veiled till then."""
+    scenes = clip(1)
+    shown, (one, *_) = scenes[0]
+    stream = world(Honest())
+    (view,) = stream.synthesiser._views([(shown, (one,))])
+    assert isinstance(view, View)
+    pasted: list[Box] = []
+    with pytest.raises(Refused):
+        synthetic._put_in(shown, view, lambda: crop_to_rgb(shown, view.to_patch, view.pose.side), pasted)
+    assert pasted == []
+    synthetic._put_in(shown, view, lambda: texture(50, view.pose.side), pasted)
+    assert pasted == [one.box]
+
+
+def test_a_face_is_put_in_before_the_veils_of_its_frame() -> None:
+    """So that it is compared with the source itself."""
+    small, large = track(1, size=0.2), track(2)
+    stream = world(Honest())
+    (painters,) = stream.synthesiser.painters([(frame(0, [small, large]), (small, large))])
+    assert list(painters) == [2, 1]
 
 
 def test_a_face_that_no_mesh_is_found_in_is_veiled_in_that_frame_alone() -> None:
