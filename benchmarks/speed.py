@@ -29,6 +29,7 @@ from benchmarks import outcome, peer
 from benchmarks.clips import THREE_HEADS, clips_at_hand, named, three_heads
 
 from veilcast.pipeline.decode import Decoder
+from veilcast.trt_engines.processor import described
 
 CLIPS = (
     "street_group_1080p.mp4",
@@ -147,25 +148,11 @@ def spoken(timing: Timing, frames: int) -> str:
     return f"{timing.frames_per_s:.2f} frames/s ({timing.cpu_s / frames * 1000:.0f} core-ms a frame)"
 
 
-# of a processor's flags, the one that says most about how fast networks run on it
-INSTRUCTIONS = {
-    "amx_bf16": "AMX",
-    "avx512_bf16": "AVX-512 and bfloat16",
-    "avx512f": "AVX-512",
-    "avx2": "AVX2",
-}
-
-
 def processor() -> str:
-    """How many of which, and what they compute with: "2 x AMD EPYC (AVX2)"."""
-    info = Path("/proc/cpuinfo")
-    lines = [line.partition(":") for line in info.read_text().splitlines()] if info.exists() else []
-    names = [text.strip() for key, _, text in lines if key.strip() == "model name"]
-    if not names:
-        return platform.processor()
-    flags = {flag for key, _, text in lines if key.strip() == "flags" for flag in text.split()}
-    able = next((f" ({text})" for flag, text in INSTRUCTIONS.items() if flag in flags), "")
-    return f"{len(names)} x {names[0]}{able}"
+    """How many of which, and the most that they compute with: "2 x AMD EPYC (AVX2)"."""
+    name, features = described()
+    able = f" ({features[-1].upper()})" if features else ""
+    return f"{os.cpu_count()} x {name}{able}" if name else platform.processor()
 
 
 if __name__ == "__main__":

@@ -8,14 +8,14 @@ alone: where a rendering is carried on, what was beside the head then is not wha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from veilcast.arrays import Float32
-from veilcast.pipeline.align import apply
+from veilcast.pipeline.align import apply, scale_of
 from veilcast.pipeline.cover import Refused
 from veilcast.pipeline.likeness import LENS_PX, OVAL, Lens, Mask, compare, reduced
 from veilcast.pipeline.pixels import crop_to_rgb, paste_rgb
@@ -156,16 +156,16 @@ def paste_veil(frame: Frame, face: Synthetic, pasted: Sequence[Box] = ()) -> Non
     boxes of tracks whose faces `paste` has put into this frame: these are not veiled."""
     place(face)
     mask = face.mask
-    for box in pasted:
-        mask = mask * (1 - _pasted(box, face.to_patch, len(mask)))
+    for shape in reaching(pasted, FACE_IN_BOX, face.to_patch, len(mask)):
+        mask = mask * (1 - _inside(shape, face.to_patch, len(mask)))
     if mask.any():
         paste_rgb(frame, face.rgb, face.to_patch, mask)
 
 
-def _pasted(box: Box, to_patch: Affine, side: int) -> Mask:
-    """1 where a face that was put in leaves nothing of what was there, falling to 0 before its edge."""
-    whole = ellipse(box.scaled(FACE_IN_BOX), to_patch, side)
-    inside = cv2.distanceTransform(whole.astype(np.uint8), cv2.DIST_L2, 5) - _ROUNDED_PX
+def _inside(shape: Box, to_patch: Affine, side: int) -> Mask:
+    """1 within the ellipse in `shape`, falling to 0 before its edge."""
+    whole = ellipse(shape, to_patch, side).astype(np.uint8)
+    inside = cv2.distanceTransform(whole, cv2.DIST_L2, 5) - _ROUNDED_PX
     result: Mask = np.clip(inside / (FEATHER * side), 0, 1)
     return result
 
@@ -179,6 +179,19 @@ def _hides(face: Synthetic) -> bool:
     if at.min() < 0 or at.max() > side:
         return False
     return bool((face.mask[ellipse(shape, face.to_patch, side) > 0] > 0.99).all())
+
+
+def reaching(boxes: Sequence[Box], factor: float, to_patch: Affine, side: int) -> Iterator[Box]:
+    """Those boxes, scaled by `factor`, whose ellipses may touch the patch, by the circle around each. In a
+    crowd they are few."""
+    if not boxes:
+        return
+    corners = np.array([(box.x0, box.y0, box.x1, box.y1) for box in boxes])
+    centres, sizes = (corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]
+    away = np.linalg.norm(apply(to_patch, centres) - side / 2, axis=1)
+    radii = np.linalg.norm(sizes, axis=1) / 2 * factor * scale_of(to_patch)
+    for number in np.flatnonzero(away < radii + 0.75 * side).tolist():
+        yield boxes[number].scaled(factor)
 
 
 def ellipse(box: Box, to_patch: Affine, side: int) -> Mask:

@@ -16,7 +16,7 @@ import numpy as np
 from veilcast.arrays import Float32, Float64
 from veilcast.diffusion import patch
 from veilcast.pipeline import between, blend, finish, likeness, warp
-from veilcast.pipeline.align import apply, scale_of, similarity
+from veilcast.pipeline.align import similarity
 from veilcast.pipeline.attention import Attention
 from veilcast.pipeline.generate import Refusal
 from veilcast.pipeline.generator_model import CLOSEUP_PX, PATCH_PX
@@ -220,21 +220,9 @@ def averaged(rgb: Rgb, hidden: likeness.Mask) -> Rgb:
 def _ellipses(boxes: Sequence[Box], to_patch: Affine, side: int) -> likeness.Mask:
     """1 over the faces in these boxes (displayed pixels), in the patch."""
     hidden = np.zeros((side, side), np.float32)
-    for box in _reaching(boxes, to_patch, side):
-        hidden = np.maximum(hidden, blend.ellipse(box.scaled(_OTHERS), to_patch, side))
+    for box in blend.reaching(boxes, _OTHERS, to_patch, side):
+        hidden = np.maximum(hidden, blend.ellipse(box, to_patch, side))
     return hidden
-
-
-def _reaching(boxes: Sequence[Box], to_patch: Affine, side: int) -> Iterator[Box]:
-    """Those boxes whose ellipses may touch the patch, by the circle around each. In a crowd they are few."""
-    if not boxes:
-        return
-    corners = np.array([(box.x0, box.y0, box.x1, box.y1) for box in boxes])
-    centres, sizes = (corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]
-    away = np.linalg.norm(apply(to_patch, centres) - side / 2, axis=1)
-    radii = np.linalg.norm(sizes, axis=1) / 2 * _OTHERS * scale_of(to_patch)
-    for number in np.flatnonzero(away < radii + 0.75 * side).tolist():
-        yield boxes[number]
 
 
 def veil(frame: Frame, track: Track) -> blend.Synthetic:

@@ -642,8 +642,8 @@ MUTANTS = [
            lambda put_in: lambda frame, view, drawn, pasted: (
                pasted.append(view.track.box), put_in(frame, view, drawn, [])),
            "tests.pipeline.test_synthetic:test_what_is_left_out_of_veils_are_faces_that_were_put_in"),
-    Mutant("a veil leaves out more than a face hides", Threat.FAILED, "synthetic", "pipeline.blend:_pasted",
-           lambda inside: lambda box, to_patch, side: inside(box.scaled(1.5), to_patch, side),
+    Mutant("a veil leaves out more than a face hides", Threat.FAILED, "synthetic", "pipeline.blend:_inside",
+           lambda inside: lambda shape, to_patch, side: inside(shape.scaled(1.5), to_patch, side),
            "tests.pipeline.test_blend:test_a_veil_leaves_out_the_face_that_was_put_in_and_nothing_else"),
     Mutant("veils come before the faces that are compared with the source", Threat.FAILED, "synthetic",
            "pipeline.cover:_in_turn", lambda _: lambda wanted, faces: list(wanted),

@@ -1,10 +1,9 @@
 """A network of convolutions with eight-bit weights and activations, from a table of measured numbers.
 
 Weights: one scale for each output channel, symmetric, and no finer than a processor can add (`_steps`).
-Activations: the scales of the table that a
-calibration wrote (benchmarks/calibration.py), one for a tensor or one for each of its channels where
-each is filtered by itself; and the biases that make up for what rounding shifts on average. Same file
-and table in, same bytes out, so that the result can be pinned.
+Activations: the scales of the table that a calibration wrote (benchmarks/calibration.py), one for a tensor
+or one for each of its channels where each is filtered by itself; and the biases that make up for what
+rounding shifts on average. Same file and table in, same bytes out, so that the result can be pinned.
 """
 
 from __future__ import annotations
@@ -77,9 +76,8 @@ def eight_bits(data: bytes, table: Mapping[str, np.ndarray], pictures: Collectio
     for node in graph.node:
         if node.op_type in CHANNEL_AXIS and node.input[1] in weights and node.input[0] in scales:
             axis = CHANNEL_AXIS[node.op_type]
-            values = np.moveaxis(weights[node.input[1]], axis, 0)
-            steps = _steps(values, node.input[0] in unsigned)
-            nodes.append(_weights(node.input[1], weights[node.input[1]], axis, steps, added))
+            values, positive = weights[node.input[1]], node.input[0] in unsigned
+            nodes.append(_weights(node.input[1], values, axis, positive, added))
             node.input[1] = _inner(node.input[1])
         if (bias := f"bias/{node.output[0]}") in table:
             added.append(numpy_helper.from_array(table[bias], bias))
@@ -150,10 +148,12 @@ def _steps(weights: np.ndarray, unsigned: bool) -> np.ndarray:
 
 
 def _weights(
-    name: str, values: np.ndarray, axis: int, steps: np.ndarray, added: list[onnx.TensorProto]
+    name: str, values: np.ndarray, axis: int, unsigned: bool, added: list[onnx.TensorProto]
 ) -> onnx.NodeProto:
+    """`unsigned`: what is multiplied with them has no sign."""
     from onnx import helper, numpy_helper
 
+    steps = _steps(np.moveaxis(values, axis, 0), unsigned)
     shape = [-1 if i == axis else 1 for i in range(values.ndim)]
     eight = np.clip(np.rint(values / steps.reshape(shape)), -127, 127).astype(np.int8)
     added += [

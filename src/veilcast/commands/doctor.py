@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from veilcast.errors import VeilcastError
+from veilcast.trt_engines.processor import CPUINFO, described
 
 if TYPE_CHECKING:
     from veilcast.pipeline.addresses import Address
 
 app = typer.Typer()
-
-FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")  # of x86 processors
 
 
 LOOK_S = 2.0  # at a camera
@@ -127,13 +126,10 @@ def checked(what: str, check: Callable[[], str]) -> Finding:
         return Finding(what, str(error), False)
 
 
-def processor(info: Path = Path("/proc/cpuinfo")) -> str:
+def processor(info: Path = CPUINFO) -> str:
     """Its name, cores and what it can do, as far as the system tells."""
-    lines = info.read_text().splitlines() if info.exists() else []
-    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    flags = set(facts.get("flags", "").split())
-    known = [feature for feature in FEATURES if feature in flags]
-    return f"{facts.get('model name', 'unknown')}, {os.cpu_count()} threads, {' '.join(known) or 'no AVX2'}"
+    name, features = described(info)
+    return f"{name or 'unknown'}, {os.cpu_count()} threads, {' '.join(features) or 'no AVX2'}"
 
 
 def gpu() -> str:
